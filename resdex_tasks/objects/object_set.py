@@ -1,0 +1,115 @@
+"""The contract between object sources and everything that uses objects.
+
+An object is a rigid body given as convex pieces in its own frame (metres), with the grasp proposals that belong to it.
+Quaternions are xyzw, as everywhere above the simulators.
+"""
+
+from dataclasses import dataclass
+from typing import Iterator, List, Sequence, Tuple
+
+import numpy as np
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.shadow_hand import NUM_JOINTS
+
+SPLITS = ("train", "unseen_object", "unseen_category")
+
+
+@dataclass(frozen=True)
+class ConvexPiece:
+    """One convex mesh of an object, in the object's frame."""
+
+    vertices: np.ndarray
+    """(V, 3) float64, metres. Their convex hull is the piece."""
+    faces: np.ndarray
+    """(F, 3) int, outward counter-clockwise triangles over `vertices`."""
+
+    def __post_init__(self) -> None:
+        for name, array in (("vertices", self.vertices), ("faces", self.faces)):
+            if array.ndim != 2 or array.shape[1] != 3 or len(array) < 4:
+                raise ValueError(f"a convex piece needs {name} of shape (N, 3), N >= 4; got {array.shape}")
+
+
+@dataclass(frozen=True)
+class GraspProposals:
+    """P grasps g = (R, t, q) of one object (Sec. 3.1), each with the pose in which the object rests for it."""
+
+    rotation: np.ndarray
+    """(P, 4) quaternion of the hand root in the object's frame: R."""
+    translation: np.ndarray
+    """(P, 3) position of the hand root in the object's frame, metres: t."""
+    joint_pos: np.ndarray
+    """(P, 22) joint positions in the order of `shadow_hand.JOINTS`, rad: q."""
+    rest_rotation: np.ndarray
+    """(P, 4) quaternion that turns the object's frame so that it rests on the table, before the random yaw."""
+
+    def __len__(self) -> int:
+        return len(self.joint_pos)
+
+    def __post_init__(self) -> None:
+        shapes = [a.shape for a in (self.rotation, self.translation, self.joint_pos, self.rest_rotation)]
+        count = len(self.joint_pos)
+        if count == 0 or shapes != [(count, 4), (count, 3), (count, NUM_JOINTS), (count, 4)]:
+            raise ValueError(f"proposals need shapes (P, 4), (P, 3), (P, {NUM_JOINTS}), (P, 4), P >= 1; got {shapes}")
+        if not (np.isfinite(self.translation).all() and np.isfinite(self.joint_pos).all()):
+            raise ValueError("proposals need finite translations and joint positions")
+        for name, quat in (("rotation", self.rotation), ("rest_rotation", self.rest_rotation)):
+            if not np.allclose(np.linalg.norm(quat, axis=1), 1.0, atol=1e-5):
+                raise ValueError(f"proposals need unit quaternions; {name} has others")
+
+
+@dataclass(frozen=True)
+class GraspObject:
+    """One object at one size."""
+
+    name: str
+    category: str
+    split: str
+    """One of `SPLITS`."""
+    pieces: Tuple[ConvexPiece, ...]
+    proposals: GraspProposals
+
+    def __post_init__(self) -> None:
+        if not self.pieces:
+            raise UserError(f"object '{self.name}' has no convex pieces")
+        if self.split not in SPLITS:
+            raise UserError(f"object '{self.name}' has split '{self.split}'; the splits are {', '.join(SPLITS)}")
+        for piece in self.pieces:
+            if not np.isfinite(piece.vertices).all():
+                raise UserError(f"object '{self.name}' has a vertex that is not a number")
+
+
+class ObjectSet(Sequence[GraspObject]):
+    """An ordered set of objects with unique names."""
+
+    def __init__(self, objects: Sequence[GraspObject]) -> None:
+        if not objects:
+            raise UserError("the object set is empty")
+        names = [o.name for o in objects]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise UserError(f"the object set names an object twice: {', '.join(twice)}")
+        self._objects: List[GraspObject] = list(objects)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __getitem__(self, index):  # int -> GraspObject, slice -> ObjectSet
+        if isinstance(index, slice):
+            return ObjectSet(self._objects[index])
+        return self._objects[index]
+
+    def __iter__(self) -> Iterator[GraspObject]:
+        return iter(self._objects)
+
+    @property
+    def names(self) -> List[str]:
+        return [o.name for o in self._objects]
+
+    def select(self, names: Sequence[str]) -> "ObjectSet":
+        """The named objects, in the order of `names`; UserError names one that is missing."""
+        by_name = {o.name: o for o in self._objects}
+        for name in names:
+            if name not in by_name:
+                raise UserError(f"no object '{name}' in this set; it has {', '.join(self.names)}")
+        return ObjectSet([by_name[n] for n in names])

@@ -1,0 +1,64 @@
+"""Reads the object arrays of foreign `.npy` data without running anything that the file asks for.
+
+`numpy.load(allow_pickle=True)` runs code of the file's choosing. Allowing numpy's own reconstructors only would not be
+enough either: a crafted dtype state makes `ndarray.__setstate__` take bytes of the file for object addresses, and the
+process crashes or worse. So the names that numpy's pickles use are answered by the stand-ins below, and all others are
+refused.
+"""
+
+import pickle
+from typing import IO, Any, Dict, List, Tuple
+
+import numpy as np
+
+
+class _ObjectArray:
+    """In place of `numpy.ndarray`: keeps the list of its elements."""
+
+    def __init__(self, *_: Any) -> None:
+        self.items: List[Any] = []
+
+    def __setstate__(self, state: Tuple[Any, ...]) -> None:
+        _version, _shape, _dtype, _fortran_order, items = state
+        if not isinstance(items, list):
+            raise pickle.UnpicklingError("not an array of objects")
+        self.items = items
+
+
+class _Dtype:
+    """In place of `numpy.dtype`: an array of objects has only one."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+_STAND_INS: Dict[Tuple[str, str], type] = {
+    ("numpy.core.multiarray", "_reconstruct"): _ObjectArray,  # numpy 1
+    ("numpy._core.multiarray", "_reconstruct"): _ObjectArray,  # numpy 2
+    ("numpy", "ndarray"): _ObjectArray,
+    ("numpy", "dtype"): _Dtype,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"its pickle asks for {module}.{name}, which is not allowed")
+        return _STAND_INS[module, name]
+
+
+def read_object_items(file: IO[bytes]) -> List[Any]:
+    """The elements, in storage order, of the object array in an open `.npy` file.
+
+    They are plain Python values: dict, list, str, float and the like. A broken or forbidden file raises what the layer
+    that notices raises: ValueError, EOFError, pickle.UnpicklingError, IndexError and more.
+    """
+    np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_1_0(file)
+    array = _Unpickler(file).load()
+    if not isinstance(array, _ObjectArray):
+        raise pickle.UnpicklingError("not an array of objects")
+    return array.items

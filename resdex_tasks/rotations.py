@@ -1,0 +1,59 @@
+"""Rotations on batches of xyzw quaternions; all functions broadcast over leading axes."""
+
+import torch
+from torch import Tensor
+
+
+def quat_mul(a: Tensor, b: Tensor) -> Tensor:
+    """Hamilton product: rotate by b, then by a. (..., 4)"""
+    ax, ay, az, aw = a.unbind(-1)
+    bx, by, bz, bw = b.unbind(-1)
+    return torch.stack(
+        (
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+            aw * bw - ax * bx - ay * by - az * bz,
+        ),
+        dim=-1,
+    )
+
+
+def quat_conjugate(q: Tensor) -> Tensor:
+    """The inverse rotation of a unit quaternion. (..., 4)"""
+    return torch.cat((-q[..., :3], q[..., 3:]), dim=-1)
+
+
+def quat_rotate(q: Tensor, v: Tensor) -> Tensor:
+    """Rotate vectors (..., 3) by quaternions (..., 4)."""
+    axis, w = q[..., :3], q[..., 3:]
+    axis, v = torch.broadcast_tensors(axis, v)
+    t = 2 * torch.cross(axis, v, dim=-1)
+    return v + w * t + torch.cross(axis, t, dim=-1)
+
+
+def yaw_quat(yaw: Tensor) -> Tensor:
+    """Rotation about +z by `yaw` (...) rad. (..., 4)"""
+    half, zero = yaw / 2, torch.zeros_like(yaw)
+    return torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
+
+
+def rotate_yaw(v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate vectors (..., 3) about +z by the angle with this cosine and sine (...)."""
+    x, y, z = v.unbind(-1)
+    return torch.stack((cos * x - sin * y, sin * x + cos * y, z), dim=-1)
+
+
+def rotation_angle(a: Tensor, b: Tensor) -> Tensor:
+    """Angle in [0, pi] between two rotations given as (..., 4): 2 asin of the vector part of a b^-1. (...)"""
+    vector = quat_mul(a, quat_conjugate(b))[..., :3]
+    return 2 * vector.norm(dim=-1).clamp(max=1.0).asin()
+
+
+def euler_xyz(q: Tensor) -> Tensor:
+    """Roll, pitch, yaw of R = Rz(yaw) Ry(pitch) Rx(roll), rad in (-pi, pi]. (..., 4) -> (..., 3)"""
+    x, y, z, w = q.unbind(-1)
+    roll = torch.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+    pitch = (2 * (w * y - z * x)).clamp(-1.0, 1.0).asin()
+    yaw = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    return torch.stack((roll, pitch, yaw), dim=-1)

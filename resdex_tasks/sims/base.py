@@ -1,0 +1,120 @@
+"""What the task asks of a simulator, and nothing more.
+
+World frame of each environment: z up, origin on the floor under the table's centre. SI units. Quaternions xyzw.
+All tensors are float32 on `device` with the environment as first axis (N).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+TABLE_HEIGHT = 0.6
+"""m, A.1: the table is 60 cm tall."""
+OBJECT_DENSITY = 500.0
+"""kg / m^3"""
+CONTROL_HZ = 60
+"""Actions per simulated second."""
+
+
+@dataclass(frozen=True)
+class WristLaw:
+    """How the floating palm answers a wrist force F and torque T: viscous drag, the same law in every simulator.
+
+    m dv/dt = F - linear_damping * v,   I dw/dt = T - angular_damping * w
+
+    A constant force gives the steady speed F / linear_damping, reached with time constant m / linear_damping, m being
+    the mass of the whole hand. The paper's stack reaches about 0.28 m/s at full action within a few milliseconds.
+    """
+
+    max_force: float
+    """N at full action, along each axis."""
+    max_torque: float
+    """Nm at full action, about each axis."""
+    linear_damping: float
+    """N s / m"""
+    angular_damping: float
+    """Nm s / rad"""
+
+    @property
+    def max_speed(self) -> float:
+        """Steady speed at full action along one axis, m/s."""
+        return self.max_force / self.linear_damping
+
+    @property
+    def max_angular_speed(self) -> float:
+        """Steady angular speed at full action about one axis, rad/s."""
+        return self.max_torque / self.angular_damping
+
+
+@dataclass
+class SimState:
+    """What the simulator measures after a step. The tensors may be reused by the next step: copy what must last."""
+
+    joint_pos: Tensor
+    """(N, 22) rad, in the order of `shadow_hand.JOINTS`."""
+    joint_vel: Tensor
+    """(N, 22) rad/s"""
+    palm_pose: Tensor
+    """(N, 7) position and quaternion of the palm body."""
+    root_pose: Tensor
+    """(N, 7) position and quaternion of the hand's root, the body that reset places and the wrist wrench acts on."""
+    fingertips: Tensor
+    """(N, 5, 13) distal bodies: position, quaternion, linear and angular velocity, in the world frame."""
+    fingertip_wrenches: Tensor
+    """(N, 5, 6) contact force (N) and torque (Nm, about the distal body's origin) on each distal body, in that
+    body's own frame."""
+    object: Tensor
+    """(N, 13) the object's frame: position, quaternion, linear and angular velocity, in the world frame."""
+
+
+class GraspSim(ABC):
+    """N environments, each with one hand, one table and one object of the object set."""
+
+    num_envs: int
+    device: torch.device
+    wrist_law: WristLaw
+    joint_limits: Tensor
+    """(22, 2) lower and upper limit, rad."""
+    object_index: Tensor
+    """(N,) int64: which object of the set stands in which environment."""
+    diverged: Tensor
+    """(N,) bool: environments whose physics broke down (NaN, explosion) in the last step; their state is the engine's
+    own reset state, finite but meaningless, until `reset`."""
+
+    @abstractmethod
+    def step(self, joint_targets: Tensor, wrist_force: Tensor, wrist_torque: Tensor) -> None:
+        """Advance 1 / CONTROL_HZ seconds.
+
+        Args:
+            joint_targets: (N, 18) position targets in the order of `shadow_hand.ACTUATED`, rad.
+            wrist_force: (N, 3) on the root, world frame, N. The sim adds the drag of `wrist_law`.
+            wrist_torque: (N, 3) on the root, world frame, Nm.
+        """
+
+    @abstractmethod
+    def state(self) -> SimState:
+        """The current state of all environments."""
+
+    @abstractmethod
+    def reset(self, env_ids: Tensor, root_pose: Tensor, joint_pos: Tensor, object_pose: Tensor) -> None:
+        """Put n environments into a state at rest.
+
+        Args:
+            env_ids: (n,) int64.
+            root_pose: (n, 7); joint_pos: (n, 22); object_pose: (n, 7).
+        """
+
+    @abstractmethod
+    def get_state(self) -> dict:
+        """Everything needed to continue bit-exactly, as a dict of tensors (for checkpoints)."""
+
+    @abstractmethod
+    def set_state(self, state: dict) -> None:
+        """Inverse of `get_state`."""
+
+    @abstractmethod
+    def render(self, env_id: int, width: int, height: int) -> np.ndarray:
+        """(height, width, 3) uint8 image of one environment. Needs no screen."""

@@ -1,0 +1,92 @@
+"""Checkpoints that say what they are: written atomically, read without executing anything in the file."""
+
+import os
+import pickle
+import platform
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, Mapping
+
+import numpy as np
+import torch
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.paths import CHECKPOINT_DIR
+
+FORMAT = "resdex-1"
+
+
+def versions() -> Dict[str, str]:
+    """Versions of what makes the numbers."""
+    from importlib import metadata
+
+    out = {"python": platform.python_version()}
+    for name in ("resdex", "torch", "rl_games", "numpy", "mujoco", "mujoco-warp"):
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def _plain(value: Any) -> Any:
+    """numpy's numbers and arrays make a file that torch only opens by unpickling: turn them into plain ones."""
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(v) for v in value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value)
+    return value
+
+
+def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the whole file or nothing.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    partial = path.with_name(path.name + f".{os.getpid()}.part")
+    try:
+        torch.save(_plain(state), partial)
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+
+
+def find_checkpoint(name: str) -> Path:
+    """A checkpoint by path, or by the name of a shipped one (checkpoints/<name>.pth)."""
+    for path in (Path(name), CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
+        if path.is_file():
+            return path
+    shipped = sorted(p.stem for p in CHECKPOINT_DIR.glob("*.pth"))
+    raise UserError(f"no checkpoint {name}; the shipped ones are {', '.join(shipped) or 'none'}")
+
+
+def read_checkpoint(name: str) -> Dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        UserError: there is no such file, it is broken, or it is not one of ours.
+    """
+    path = find_checkpoint(name)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} is not a ResDex checkpoint, or holds more than plain data; it was not opened") from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} is not a readable checkpoint (truncated, or another kind of file)") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError(f"{path} is a checkpoint of another program: it lacks the mark '{FORMAT}'")
+    return state
+
+
+def policy_only(state: Mapping[str, Any]) -> Dict[str, Any]:
+    """The part of a training checkpoint that plays: no optimizer, no environments."""
+    training = ("optimizer", "env_state", "rng", "last_lr", "scaler")
+    return {key: value for key, value in state.items() if key not in training}

@@ -1,0 +1,152 @@
+"""The command line's configuration: Hydra's groups in cfg/, checked, with the automatic choices made."""
+
+import difflib
+import os
+import random
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.paths import CFG_DIR
+
+
+def _minibatch_size(num_envs: int, horizon: int, num_minibatches: int) -> int:
+    for name, value in (("num_envs", num_envs), ("horizon_length", horizon), ("num_minibatches", num_minibatches)):
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"{name} is {value}; it must be at least 1")
+    if num_envs * horizon % num_minibatches:
+        raise UserError(
+            f"num_envs={num_envs} x horizon_length={horizon} does not divide into num_minibatches={num_minibatches}"
+        )
+    return num_envs * horizon // num_minibatches
+
+
+def _register_resolvers() -> None:
+    # IsaacGymEnvs' spelling: an empty argument means the default
+    OmegaConf.register_new_resolver("resolve_default", lambda d, a: d if a in ("", None) else a, replace=True)
+    OmegaConf.register_new_resolver("minibatch_size", _minibatch_size, replace=True)
+
+
+def _choices(group: str) -> List[str]:
+    return sorted(p.stem for p in (CFG_DIR / group).glob("*.yaml"))
+
+
+def _override_of(overrides: Sequence[str], key: str) -> str:
+    """The value given for `key` on the command line, or ''."""
+    values = [o.split("=", 1)[1] for o in overrides if o.split("=", 1)[0] == key and "=" in o]
+    return values[-1] if values else ""
+
+
+def _check_groups(overrides: Sequence[str]) -> None:
+    for group in ("task", "train", "preset", "sim", "objects", "scale"):
+        value, known = _override_of(overrides, group), _choices(group)
+        if value and value not in known:
+            close = difflib.get_close_matches(value, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"no {group} '{value}': cfg/{group} has {', '.join(known)}{hint}")
+
+
+def automatic_choices(overrides: Sequence[str]) -> Tuple[List[str], str]:
+    """Resolve sim=auto and scale=auto by what the machine has.
+
+    Returns:
+        The overrides that make the choices, and one line that says them.
+    """
+    chosen, said = [], []
+    cuda = torch.cuda.is_available()
+    if _override_of(overrides, "sim") in ("", "auto"):
+        chosen.append("sim=mujoco")
+        said.append("sim=mujoco (the CPU simulator)")
+    if _override_of(overrides, "scale") in ("", "auto"):
+        scale = "paper" if cuda else "cpu"
+        chosen.append(f"scale={scale}")
+        said.append(f"scale={scale} ({'CUDA found' if cuda else 'no CUDA device found'})")
+    return chosen, f"chosen for this machine: {', '.join(said)}" if said else ""
+
+
+def load_config(overrides: Sequence[str]) -> Tuple[DictConfig, str]:
+    """Compose cfg/config.yaml with `key=value` overrides.
+
+    Returns:
+        The resolved configuration, and one line on the automatic choices ('' when there were none).
+
+    Raises:
+        UserError: an unknown task, preset, group or key, or a value that does not fit.
+    """
+    _register_resolvers()
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise UserError(f"'{override}' is not of the form key=value")
+    _check_groups(overrides)
+    chosen, said = automatic_choices(overrides)
+    groups = {c.split("=")[0] for c in chosen}
+    kept = [o for o in overrides if o.split("=", 1)[0] not in groups]
+    try:
+        with initialize_config_dir(str(CFG_DIR), version_base="1.2"):
+            cfg = compose("config", [*kept, *chosen])
+        OmegaConf.resolve(cfg)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_sentence(error)) from error
+    _check_values(cfg)
+    return cfg, said
+
+
+def _one_sentence(error: Exception) -> str:
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    if isinstance(cause, UserError):
+        return str(cause)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    detail = next((line for line in lines if line.startswith("full_key")), "")
+    return " ".join([lines[0] if lines else type(cause).__name__, f"({detail})" if detail else ""]).strip()
+
+
+def _check_values(cfg: DictConfig) -> None:
+    for key, least in (("num_envs", 1), ("episodes_per_object", 1)):
+        if not isinstance(cfg[key], int) or isinstance(cfg[key], bool) or cfg[key] < least:
+            raise UserError(f"{key} is {cfg[key]}; it must be a whole number of at least {least}")
+    if cfg.max_iterations not in ("", None) and (not isinstance(cfg.max_iterations, int) or cfg.max_iterations < 1):
+        raise UserError(f"max_iterations is {cfg.max_iterations}; it must be a whole number of at least 1")
+    if not isinstance(cfg.seed, int) or cfg.seed < -1:
+        raise UserError(f"seed is {cfg.seed}; it must be a whole number, or -1 for a random one")
+    # rl_games takes 0 for "no seed"
+    if cfg.seed in (-1, 0):
+        cfg.seed = random.SystemRandom().randrange(1, 2**31) if cfg.seed == -1 else 2**31 - 1
+        cfg.train.params.seed = cfg.seed
+    config = cfg.train.params.config
+    batch = config.num_actors * config.horizon_length
+    if config.minibatch_size < 1 or batch % config.minibatch_size:
+        raise UserError(
+            f"train.params.config.minibatch_size={config.minibatch_size} does not divide the batch of "
+            f"num_envs x horizon_length = {batch}"
+        )
+    for key in ("sim_device", "rl_device"):
+        cfg[key] = _device(key, cfg[key])
+    config.device = config.device_name = cfg.rl_device
+
+
+def _device(key: str, value: str) -> str:
+    if value == "auto":
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if key == "rl_device" and torch.cuda.is_available() else "cpu"
+    if value != "cpu" and not value.startswith("cuda"):
+        raise UserError(f"{key} is '{value}'; it can be auto, cpu or cuda:N")
+    if value != "cpu" and not torch.cuda.is_available():
+        raise UserError(f"{key}={value}, but torch finds no CUDA device")
+    return value
+
+
+def plain(cfg: DictConfig) -> Dict[str, Any]:
+    """The configuration as plain dicts and lists."""
+    return OmegaConf.to_container(cfg, resolve=True)
+
+
+def save_config(cfg: DictConfig, path: Path) -> None:
+    """Write the resolved configuration as yaml."""
+    path.write_text(OmegaConf.to_yaml(cfg, resolve=True))

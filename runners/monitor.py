@@ -1,0 +1,130 @@
+"""What a person sees of a training: the progress bar, TensorBoard's scalars, and when checkpoints are written."""
+
+import sys
+import time
+from collections import deque
+from typing import Any, Deque, Dict, List, Optional
+
+import torch
+from rl_games.common.algo_observer import AlgoObserver
+from torch import Tensor
+from tqdm import tqdm
+
+LINE_INTERVAL = 30.0
+"""s between two lines where the output is no terminal."""
+
+
+class StopTraining(Exception):
+    """Raised between two iterations after Ctrl-C, once the checkpoint is written."""
+
+
+class EpisodeWindow:
+    """Means over the last episodes that ended."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._values: Dict[str, Deque[float]] = {}
+
+    def add(self, values: Dict[str, Tensor]) -> None:
+        """Add ended episodes: name -> (n,)."""
+        for name, value in values.items():
+            self._values.setdefault(name, deque(maxlen=self.size)).extend(value.float().tolist())
+
+    @property
+    def full(self) -> bool:
+        return any(len(v) == self.size for v in self._values.values())
+
+    def means(self) -> Dict[str, float]:
+        return {name: sum(v) / len(v) for name, v in self._values.items() if v}
+
+
+class TrainingMonitor(AlgoObserver):
+    """rl_games' observer: follows the episodes, shows and logs them, and has the agent write its checkpoints."""
+
+    def __init__(self) -> None:
+        self._bar: Optional[tqdm] = None
+        self._last_line = 0.0
+        self._started = 0.0
+        self.history: List[Dict[str, float]] = []
+
+    def after_init(self, algo: Any) -> None:
+        self.algo, self.writer = algo, algo.writer
+        self.window = EpisodeWindow(algo.games_to_track)
+
+    def process_infos(self, infos: Dict[str, Any], done_indices: Tensor) -> None:
+        if len(done_indices) == 0:
+            return
+        ended = infos["time_outs"].to(infos["held"].device)  # a diverged episode is counted, but measures nothing
+        self.window.add(
+            {
+                "latched": infos["latched"][ended],
+                "held": infos["held"][ended],
+                **{f"reward/{name}": total[ended] for name, total in infos["reward_sums"].items()},
+                "final_goal_distance": infos["goal_distance"][ended],
+            }
+        )
+
+    def after_clear_stats(self) -> None:
+        pass
+
+    def after_steps(self) -> None:
+        pass
+
+    def after_print_stats(self, frame: int, epoch_num: int, total_time: float) -> None:
+        algo, means = self.algo, self.window.means()
+        num_diverged = algo.vec_env.task.num_diverged
+        if self.writer is not None:
+            for name, value in means.items():
+                self.writer.add_scalar(name if "/" in name else f"success/{name}", value, algo.frame)
+            self.writer.add_scalar("info/diverged_environments", num_diverged, algo.frame)
+            sigma = algo.model.a2c_network.sigma if hasattr(algo.model.a2c_network, "sigma") else None
+            if sigma is not None:
+                self.writer.add_scalar("info/noise_std", sigma.exp().mean().item(), algo.frame)
+        self._show(epoch_num, means, num_diverged)
+        if self.window.full:
+            algo.save_if_best(means["held"] + 1e-3 * means["latched"])
+        if epoch_num % algo.save_every == 0:
+            algo.save()
+            if self.writer is not None:
+                self.writer.flush()
+        if algo.stop_requested:
+            algo.save()
+            self.close()
+            raise StopTraining
+
+    def _show(self, epoch_num: int, means: Dict[str, float], num_diverged: int) -> None:
+        now = time.perf_counter()
+        if self._bar is None:
+            self._started, self._first_frame, self._first_epoch = now, self.algo.frame, epoch_num
+            self._bar = tqdm(
+                total=self.algo.max_epochs, initial=epoch_num - 1, unit="it", disable=not sys.stderr.isatty()
+            )
+        elapsed = max(now - self._started, 1e-9)
+        speed = (self.algo.frame - self._first_frame) / elapsed
+        text = (
+            f"{self.algo.frame / 1e6:.2f}M steps, {speed:,.0f} steps/s, "
+            f"latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f}"
+        )
+        if num_diverged:
+            text += f", {num_diverged} diverged"
+        self._bar.set_postfix_str(text)
+        self._bar.update(1)
+        last = epoch_num >= self.algo.max_epochs
+        if self._bar.disable and (now - self._last_line > LINE_INTERVAL or last):
+            self._last_line = now
+            done = max(epoch_num - self._first_epoch, 1)
+            left = elapsed / done * (self.algo.max_epochs - epoch_num)
+            print(f"iteration {epoch_num}/{self.algo.max_epochs}: {text}, {left / 60:.0f} min left", flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        if self.writer is not None:
+            self.writer.flush()
+
+
+def seed_everything(seed: int, deterministic: bool) -> None:
+    """Seed torch; with `deterministic`, refuse algorithms that are not."""
+    torch.manual_seed(seed)
+    if deterministic:
+        torch.use_deterministic_algorithms(True)

@@ -1,0 +1,107 @@
+"""The method's PPO: rl_games' agent with the little that it lacks."""
+
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+from rl_games.algos_torch.a2c_continuous import A2CAgent
+from rl_games.algos_torch.players import PpoPlayerContinuous
+
+from resdex_tasks.errors import UserError
+from runners import checkpoints
+
+NEVER = 10**9
+
+
+class ResDexPPO(A2CAgent):
+    """rl_games' continuous A2C agent, with these differences.
+
+    - The KL that steers the learning rate is against the policy of the rollout, as in the method's code; rl_games
+      measures it against the previous mini-epoch. The learning rate has a floor and a ceiling.
+    - Checkpoints describe themselves, are written atomically, and resume bit-exactly: learning rate, best score,
+      random numbers and the environments' state come back. `nn/last.pth` is the latest, `nn/best.pth` (policy only)
+      the one with the highest running `held` success.
+
+    `config["description"]`, a dict of plain values, travels with every checkpoint.
+    """
+
+    def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
+        params["config"]["save_best_after"] = NEVER  # by reward; ours goes by success
+        self.save_every = int(params["config"].get("save_frequency") or NEVER)
+        params["config"]["save_frequency"] = 0
+        super().__init__(base_name, params)
+        self.scheduler.min_lr = float(self.config.get("min_lr", 1e-6))
+        self.scheduler.max_lr = float(self.config.get("max_lr", 1e-2))
+        self.dataset.update_mu_sigma = lambda mu, sigma: None  # keeps the rollout's
+        self.best_score = float("-inf")
+        self.stop_requested = False
+
+    def get_full_state_weights(self) -> Dict[str, Any]:
+        state = super().get_full_state_weights()
+        state.update(
+            format=checkpoints.FORMAT,
+            **self.config["description"],
+            last_lr=self.last_lr,
+            best_score=self.best_score,
+            rng={"torch": torch.get_rng_state()},
+        )
+        return state
+
+    def save(self, fn: Optional[str] = None) -> None:
+        """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used."""
+        checkpoints.write_checkpoint(Path(self.nn_dir) / "last.pth", self.get_full_state_weights())
+
+    def save_if_best(self, score: float) -> None:
+        """Write `nn/best.pth` when `score` has not been reached before."""
+        if score > self.best_score:
+            self.best_score = score
+            policy = checkpoints.policy_only(self.get_full_state_weights())
+            checkpoints.write_checkpoint(Path(self.nn_dir) / "best.pth", policy)
+
+    def restore(self, fn: str, set_epoch: bool = True) -> None:
+        """Go on from a checkpoint; from a policy-only one, start a new training from its weights."""
+        state = checkpoints.read_checkpoint(fn)
+        check_fits(state, self.model, self.config["description"], fn)
+        if "optimizer" not in state:
+            self.set_weights(state)
+            print(f"{fn} holds a policy only: training starts from its weights with a fresh optimizer")
+            return
+        self.set_full_state_weights(state, set_epoch=set_epoch)
+        self.last_lr = float(state["last_lr"])
+        self.update_lr(self.last_lr)
+        self.best_score = float(state["best_score"])
+        torch.set_rng_state(state["rng"]["torch"])
+        print(f"resumed {fn} at iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}")
+
+
+class ResDexPlayer(PpoPlayerContinuous):
+    """rl_games' player; it reads our checkpoints without executing them."""
+
+    def restore(self, fn: str) -> None:
+        state = checkpoints.read_checkpoint(fn)
+        check_fits(state, self.model, self.config["description"], fn)
+        self.model.load_state_dict(state["model"])
+
+
+def check_fits(state: Dict[str, Any], model: torch.nn.Module, description: Dict[str, Any], name: str) -> None:
+    """Raise UserError unless a checkpoint's kind and network are this run's."""
+    if state.get("kind") != description["kind"]:
+        raise UserError(f"{name} holds a '{state.get('kind')}' policy; this run needs '{description['kind']}'")
+    wanted, given = model.state_dict(), state["model"]
+    for key in wanted:
+        if key not in given:
+            raise UserError(f"{name} has no '{key}': its network {_network(state)} is not this run's {_network(description)}")
+        if wanted[key].shape != given[key].shape:
+            raise UserError(
+                f"{name} was trained with network {_network(state)}, this run has {_network(description)}: "
+                f"'{key}' is {tuple(given[key].shape)} there and {tuple(wanted[key].shape)} here"
+            )
+    extra = [key for key in given if key not in wanted]
+    if extra:
+        raise UserError(f"{name} has '{extra[0]}', which this run's network {_network(description)} lacks")
+
+
+def _network(description: Dict[str, Any]) -> str:
+    train = description.get("train", {})
+    units = train.get("network", {}).get("mlp", {}).get("units", "?")
+    return f"{units}, normalize_input={train.get('normalize_input', '?')}"

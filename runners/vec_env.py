@@ -1,0 +1,60 @@
+"""The task as rl_games sees it."""
+
+from typing import Any, Dict, Tuple
+
+import numpy as np
+from rl_games.common import env_configurations, vecenv
+from rl_games.common.gym_compat import gym
+from rl_games.common.ivecenv import IVecEnv
+from torch import Tensor
+
+from resdex_tasks.grasp_task import GraspTask
+
+ENV_NAME = "resdex"
+
+
+def spaces(num_obs: int, num_actions: int) -> Dict[str, Any]:
+    """rl_games' `env_info`."""
+    return {
+        "observation_space": gym.spaces.Box(-np.inf, np.inf, (num_obs,), np.float32),
+        "action_space": gym.spaces.Box(-1.0, 1.0, (num_actions,), np.float32),
+        "agents": 1,
+        "value_size": 1,
+    }
+
+
+class GraspVecEnv(IVecEnv):
+    """`GraspTask` behind rl_games' vectorised environment interface; moves tensors to the learner's device."""
+
+    def __init__(self, task: GraspTask, rl_device: str) -> None:
+        self.task, self.rl_device = task, rl_device
+        self._restored = False
+
+    def step(self, actions: Tensor) -> Tuple[Dict[str, Tensor], Tensor, Tensor, Dict]:
+        obs, reward, done, extras = self.task.step(actions)
+        extras["time_outs"] = extras["time_outs"].to(self.rl_device)
+        return {"obs": obs.to(self.rl_device)}, reward.to(self.rl_device), done.to(self.rl_device), extras
+
+    def reset(self) -> Dict[str, Tensor]:
+        # after a restore the episodes go on where they were
+        obs = self.task.obs if self._restored else self.task.reset()
+        self._restored = False
+        return {"obs": obs.to(self.rl_device)}
+
+    def get_env_info(self) -> Dict[str, Any]:
+        return spaces(self.task.num_obs, self.task.num_actions)
+
+    def get_env_state(self) -> dict:
+        return self.task.get_state()
+
+    def set_env_state(self, env_state: Any) -> None:
+        if env_state is not None:
+            self.task.set_state(env_state)
+            self._restored = True
+
+
+def register(task: GraspTask, rl_device: str) -> None:
+    """Make rl_games' Runner build its environment from this task."""
+    env = GraspVecEnv(task, rl_device)
+    vecenv.register("RESDEX", lambda config_name, num_actors, **kwargs: env)
+    env_configurations.register(ENV_NAME, {"vecenv_type": "RESDEX", "env_creator": lambda **kwargs: env})
