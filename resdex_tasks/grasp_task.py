@@ -110,7 +110,10 @@ class GraspTask:
             return torch.tensor(rows, dtype=torch.float32, device=self.device)
 
         self._rotation, self._translation = table("rotation"), table("translation")
-        self._joint_pos, self._rest_rotation = table("joint_pos"), table("rest_rotation")
+        self._rest_rotation = table("rest_rotation")
+        # real grasps exceed the hand's joint limits here and there
+        lower, upper = self.sim.joint_limits.unbind(-1)
+        self._joint_pos = table("joint_pos").clamp(lower, upper)
         self._count = torch.tensor(counts, device=self.device)
         self._first = self._count.cumsum(0) - self._count
         # the object's frame above the table when it rests as the proposal says
@@ -266,4 +269,3 @@ def _heading(hand_quat: Tensor) -> Tensor:
     fingers = quat_rotate(hand_quat, torch.tensor([0.0, 0.0, 1.0], device=hand_quat.device))
     # at yaw 0 the fingers point along -y
     return torch.atan2(fingers[:, 0], -fingers[:, 1])
-

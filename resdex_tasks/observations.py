@@ -115,4 +115,3 @@ def full_observation(
         ),
         dim=1,
     )
-

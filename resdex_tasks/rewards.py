@@ -118,7 +118,9 @@ def reach_reward(d: Distances, config: RewardConfig) -> Tensor:
     return -1.0 * palm - 0.5 * fingers
 
 
-def lift_reward(d: Distances, upward_action: Tensor, height: Tensor, rest_height: Tensor, config: RewardConfig) -> Tensor:
+def lift_reward(
+    d: Distances, upward_action: Tensor, height: Tensor, rest_height: Tensor, config: RewardConfig
+) -> Tensor:
     """r_lift = 0.1 + 0.1 a_z where f1 = 2, else 0.
 
     Args:

@@ -1,4 +1,4 @@
-"""The ShadowHand as the method uses it: 22 joints, 18 of them driven, a floating palm, no forearm and no wrist joints."""
+"""The ShadowHand as the method uses it: 22 joints, 18 of them driven, a floating palm, no forearm, no wrist."""
 
 import importlib.util
 from pathlib import Path
@@ -53,5 +53,5 @@ def asset_root() -> Path:
     """
     spec = importlib.util.find_spec("gymnasium_robotics")
     if spec is None or spec.origin is None:
-        raise UserError("the ShadowHand's model comes with the package gymnasium-robotics: pip install gymnasium-robotics")
+        raise UserError("the ShadowHand's model needs the package gymnasium-robotics: pip install gymnasium-robotics")
     return Path(spec.origin).parent / "envs" / "assets"

@@ -1,6 +1,5 @@
 """Checkpoints that say what they are: written atomically, read without executing anything in the file."""
 
-import os
 import pickle
 import platform
 import zipfile
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from resdex_tasks.errors import UserError
+from resdex_tasks.files import write_atomically
 from resdex_tasks.paths import CHECKPOINT_DIR
 
 FORMAT = "resdex-1"
@@ -48,15 +48,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    partial = path.with_name(path.name + f".{os.getpid()}.part")
-    try:
-        torch.save(_plain(state), partial)
-        os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        if partial.exists():
-            partial.unlink()
+    write_atomically(path, lambda partial: torch.save(_plain(state), partial))
 
 
 def find_checkpoint(name: str) -> Path:
@@ -78,7 +70,9 @@ def read_checkpoint(name: str) -> Dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(f"{path} is not a ResDex checkpoint, or holds more than plain data; it was not opened") from error
+        raise UserError(
+            f"{path} holds more than plain data, as no ResDex checkpoint does; it was not opened"
+        ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a readable checkpoint (truncated, or another kind of file)") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

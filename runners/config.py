@@ -134,7 +134,8 @@ def _check_values(cfg: DictConfig) -> None:
 
 def _device(key: str, value: str) -> str:
     if value == "auto":
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if key == "rl_device" and torch.cuda.is_available() else "cpu"
+        cuda = key == "rl_device" and torch.cuda.is_available()
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu"
     if value != "cpu" and not value.startswith("cuda"):
         raise UserError(f"{key} is '{value}'; it can be auto, cpu or cuda:N")
     if value != "cpu" and not torch.cuda.is_available():

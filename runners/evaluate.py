@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Tuple
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.errors import UserError
+from resdex_tasks.files import write_atomically
 from resdex_tasks.grasp_task import GraspTask
 
 Policy = Callable[[Tensor], Tensor]
@@ -110,10 +110,8 @@ def table(result: Dict[str, Any]) -> str:
 
 def write_json(path: Path, content: Dict[str, Any]) -> None:
     """Write the whole file or nothing; UserError where it cannot be written."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(partial, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomically(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n") and None)

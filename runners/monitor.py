@@ -14,7 +14,7 @@ LINE_INTERVAL = 30.0
 """s between two lines where the output is no terminal."""
 
 
-class StopTraining(Exception):
+class TrainingStopped(Exception):
     """Raised between two iterations after Ctrl-C, once the checkpoint is written."""
 
 
@@ -90,7 +90,7 @@ class TrainingMonitor(AlgoObserver):
         if algo.stop_requested:
             algo.save()
             self.close()
-            raise StopTraining
+            raise TrainingStopped
 
     def _show(self, epoch_num: int, means: Dict[str, float], num_diverged: int) -> None:
         now = time.perf_counter()

@@ -90,7 +90,7 @@ def check_fits(state: Dict[str, Any], model: torch.nn.Module, description: Dict[
     wanted, given = model.state_dict(), state["model"]
     for key in wanted:
         if key not in given:
-            raise UserError(f"{name} has no '{key}': its network {_network(state)} is not this run's {_network(description)}")
+            raise UserError(f"{name} has no '{key}': its network {_network(state)} is not {_network(description)}")
         if wanted[key].shape != given[key].shape:
             raise UserError(
                 f"{name} was trained with network {_network(state)}, this run has {_network(description)}: "

@@ -4,14 +4,14 @@ A frame is an (H, W, 3) uint8 array, sRGB. Files appear complete or not at all.
 """
 
 import math
-import os
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Union
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from resdex_tasks.errors import UserError
+from resdex_tasks.files import write_atomically
 
 MAX_GIF_FPS = 50
 """GIF times are hundredths of a second, and viewers slow down frames shorter than two of them."""
@@ -33,7 +33,7 @@ def write_gif(path: Union[str, Path], frames: Sequence[np.ndarray], fps: float) 
     # Round the times of the frames, not their lengths: 30 fps would otherwise play 10 % too fast.
     times = [round(i * stride * 100 / fps) for i in range(len(images) + 1)]
     lengths = [10 * (b - a) for a, b in zip(times, times[1:])]
-    _write(
+    write_atomically(
         path,
         lambda file: images[0].save(
             file, format="GIF", save_all=True, append_images=images[1:], duration=lengths, loop=0, optimize=False
@@ -55,7 +55,7 @@ def write_strip(
     chosen = [round(i) for i in np.linspace(0, len(frames) - 1, count)]
     images = [frames[i] if labels is None else add_label(frames[i], labels[i]) for i in chosen]
     strip = Image.fromarray(tile(images, count))
-    _write(path, lambda file: strip.save(file, format="PNG"))
+    write_atomically(path, lambda file: strip.save(file, format="PNG"))
 
 
 def tile(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
@@ -109,16 +109,3 @@ def _checked(path: Union[str, Path], suffix: str, frames: Sequence[np.ndarray]) 
     if not len(frames):
         raise UserError(f"{path}: there are no frames to write.")
     return path
-
-
-def _write(path: Path, save: Callable[[str], None]) -> None:
-    """Let `save` write to a neighbour of `path`, then rename it, so that nobody sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save(str(temporary))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()

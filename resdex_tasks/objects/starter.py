@@ -61,7 +61,7 @@ def _mug(radius: float = 0.035, height: float = 0.08, wall: float = 0.004, sides
         for side in (1, -1)
     ]
     grip = _box(bar, bar, 2 * (half_grip - bar), (cup_side + reach - bar / 2, 0.0, height / 2))
-    return walls + [floor] + bars + [grip]
+    return [*walls, floor, *bars, grip]
 
 
 def _centred(pieces: Sequence[Points]) -> Tuple[ConvexPiece, ...]:

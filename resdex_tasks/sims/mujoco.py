@@ -24,6 +24,10 @@ BROKEN = [
 ]
 """Warnings after which MuJoCo has put the simulation back to its default state."""
 
+VIEW = raycast.Camera(position=(0.46, -0.30, 0.98), target=(0.0, 0.02, 0.70), fov=34.0)
+VISIBLE_GROUPS = [1, 1, 1, 0, 0, 0]
+"""Geom groups in pictures: the object and the table (0) and the hand's visual meshes (1)."""
+
 
 class MujocoSim(GraspSim):
     """`mujoco.batch.Batch` behind the simulator interface.
@@ -143,4 +147,5 @@ class MujocoSim(GraspSim):
         model = self._visual_models[index]
         data = mujoco.MjData(model)
         data.qpos[:] = self._qpos[env_id]
-        return raycast.render(model, data, raycast.TABLE_VIEW, width, height)
+        mujoco.mj_kinematics(model, data)
+        return raycast.render(model, data, VIEW, width, height, VISIBLE_GROUPS, supersample=2)

@@ -1,0 +1,111 @@
+"""Policies out of checkpoints: evaluated, and filmed."""
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from rl_games.torch_runner import Runner
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.make import make_task
+from resdex_tasks.sims.base import CONTROL_HZ
+from runners import checkpoints, evaluate, vec_env, video
+from runners.config import plain
+from runners.ppo import ResDexPlayer
+
+RUNS = Path("runs")
+FRAME_WIDTH, FRAME_HEIGHT = 320, 320
+STEPS_PER_FRAME = 4
+STRIP_FRAMES = 6
+
+
+def policy_of(model: torch.nn.Module) -> evaluate.Policy:
+    """The deterministic policy (the Gaussian's mean) of an rl_games model."""
+    model.eval()
+    device = next(model.parameters()).device
+
+    def policy(obs: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            out = model({"is_train": False, "prev_actions": None, "obs": obs.to(device), "rnn_states": None})
+        return out["mus"].clamp(-1.0, 1.0)
+
+    return policy
+
+
+def load_policy(cfg: Dict[str, Any], state: Dict[str, Any], task: GraspTask, name: str) -> evaluate.Policy:
+    """The policy of a checkpoint, its network built as the checkpoint says.
+
+    Args:
+        cfg: the configuration as plain containers.
+        state: the checkpoint's content.
+        name: the checkpoint, for rl_games' player and for messages.
+    """
+    params = cfg["train"]["params"]
+    params["network"] = state["train"]["network"]
+    params["config"].update(
+        normalize_input=state["train"]["normalize_input"],
+        normalize_value=state["train"]["normalize_value"],
+        description={"kind": task.config.observation, "train": state["train"]},
+        env_info=vec_env.spaces(task.num_obs, task.num_actions),
+        vec_env=None,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
+        runner = Runner()
+        runner.load({"params": params})
+        player = ResDexPlayer(runner.params)
+    player.restore(name)
+    return policy_of(player.model)
+
+
+def evaluation_task(cfg: Dict[str, Any], num_envs: int) -> GraspTask:
+    """The configured task, its episodes whole from the first one on."""
+    env = {**cfg["task"]["env"], "staggerEpisodes": False}
+    return make_task({**cfg, "task": {**cfg["task"], "env": env}}, num_envs, cfg["seed"])
+
+
+def test(cfg: DictConfig) -> Dict[str, Any]:
+    """Evaluate `checkpoint`: print the table, write evaluation.json; with capture_video also a GIF and a strip."""
+    if not cfg.checkpoint:
+        raise UserError("test=True needs checkpoint=FILE, or the name of a shipped one")
+    container = plain(cfg)
+    path = checkpoints.find_checkpoint(cfg.checkpoint)
+    state = checkpoints.read_checkpoint(cfg.checkpoint)
+    container["task"]["env"]["observation"] = state["kind"]
+    num_objects = len(evaluation_task(container, 1).objects)
+    per_round = max(1, min(cfg.episodes_per_object, cfg.num_envs // num_objects))
+    rounds = -(-cfg.episodes_per_object // per_round)
+    task = evaluation_task(container, per_round * num_objects)
+    policy = load_policy(container, state, task, cfg.checkpoint)
+    result = evaluate.evaluate(task, policy, rounds)
+    print(evaluate.table(result))
+    in_run = path.parent.name == "nn"
+    folder = RUNS / str(cfg.experiment or (path.parent.parent.name if in_run else f"evaluation_{path.stem}"))
+    evaluate.write_json(folder / "evaluation.json", {"checkpoint": path.name, "seed": cfg.seed, **result})
+    print(f"written to {folder}/evaluation.json")
+    if cfg.capture_video:
+        record(container, policy, folder)
+    return result
+
+
+def record(cfg: Dict[str, Any], policy: evaluate.Policy, folder: Path) -> None:
+    """Film one episode on the first object: episode.gif, and episode.png, a strip of six moments."""
+    task = evaluation_task(cfg, 1)
+    frames: List[np.ndarray] = []
+    labels: List[str] = []
+
+    def on_step() -> None:
+        step = int(task.progress[0])
+        if step % STEPS_PER_FRAME == 0 or step == task.config.episode_length - 1:
+            frames.append(task.sim.render(0, FRAME_WIDTH, FRAME_HEIGHT))
+            labels.append(f"{step / CONTROL_HZ:.1f} s")
+
+    result = evaluate.run_episodes(task, policy, on_step)
+    video.write_gif(folder / "episode.gif", frames, fps=CONTROL_HZ / STEPS_PER_FRAME)
+    video.write_strip(folder / "episode.png", frames, STRIP_FRAMES, labels)
+    outcome = "held" if bool(result["held"][0]) else "latched" if bool(result["latched"][0]) else "not lifted"
+    print(f"written to {folder}/episode.gif and {folder}/episode.png (the object was {outcome})")

@@ -1,0 +1,166 @@
+"""One training: its folder, its agent, its end."""
+
+import contextlib
+import importlib.util
+import io
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Sequence
+
+import torch
+from omegaconf import DictConfig
+from rl_games.torch_runner import Runner
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.make import make_task
+from runners import checkpoints, evaluate, playing, vec_env
+from runners.config import plain, save_config
+from runners.monitor import TrainingMonitor, TrainingStopped
+from runners.playing import RUNS
+from runners.ppo import ResDexPPO
+
+
+def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
+    """Train or resume; returns the run's folder.
+
+    Args:
+        overrides: the command line, for the checkpoints' description.
+
+    Raises:
+        UserError: the configuration, the checkpoint or the run's folder does not do.
+        TrainingStopped: Ctrl-C; the checkpoint is written.
+    """
+    if cfg.torch_deterministic:
+        torch.use_deterministic_algorithms(True)
+    if cfg.checkpoint:
+        checkpoints.read_checkpoint(cfg.checkpoint)  # before anything is built or written
+    name = _experiment(cfg)
+    folder, container = RUNS / name, plain(cfg)
+    task = make_task(container, cfg.num_envs, cfg.seed)
+    if cfg.wandb_activate:
+        _start_wandb(cfg, name)
+    _make_run_folder(folder, cfg.checkpoint)
+    save_config(cfg, folder / "config.yaml")
+    evaluate.write_json(folder / "versions.json", {"seed": cfg.seed, **checkpoints.versions()})
+
+    params = container["train"]["params"]
+    params["config"].update(
+        full_experiment_name=name, train_dir=str(RUNS), description=describe(container, task, overrides)
+    )
+    monitor = TrainingMonitor()
+    vec_env.register(task, cfg.rl_device)
+    runner = Runner(monitor)
+    runner.algo_factory.register_builder("resdex_ppo", lambda **kwargs: ResDexPPO(**kwargs))
+    with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
+        runner.load({"params": params})
+        agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
+    if cfg.checkpoint:
+        agent.restore(cfg.checkpoint)
+    _print_start(task, agent, folder)
+    with _stop_after_iteration(agent):
+        try:
+            agent.train()
+        except TrainingStopped:
+            print(f"stopped; go on with: python train.py {' '.join(_resume(overrides, folder))}")
+            raise
+        finally:
+            monitor.close()
+    means = monitor.window.means()
+    print(f"done: latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f} with exploration noise")
+    print(f"evaluate it without: python train.py task={cfg.task_name} test=True checkpoint={folder}/nn/last.pth")
+    if cfg.capture_video:
+        playing.record(container, playing.policy_of(agent.model), folder)
+    return folder
+
+
+def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> Dict[str, Any]:
+    """What a checkpoint says of itself: plain values only."""
+    params = cfg["train"]["params"]
+    return {
+        "kind": task.config.observation,
+        "observation_size": task.num_obs,
+        "train": {
+            "network": params["network"],
+            "normalize_input": params["config"]["normalize_input"],
+            "normalize_value": params["config"]["normalize_value"],
+        },
+        "task": cfg["task"],
+        "sim": cfg["sim"],
+        "objects": task.objects.names,
+        "seed": cfg["seed"],
+        "command": " ".join(["python train.py", *overrides]),
+        "versions": checkpoints.versions(),
+    }
+
+
+def _experiment(cfg: DictConfig) -> str:
+    """Name of the run's folder; a resumed training goes on in its own."""
+    if cfg.experiment:
+        return str(cfg.experiment)
+    path = Path(str(cfg.checkpoint)).resolve()
+    if cfg.checkpoint and path.name == "last.pth" and path.parent.parent.parent == RUNS.resolve():
+        return path.parent.parent.name
+    return f"{cfg.task_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+
+
+def _make_run_folder(folder: Path, checkpoint: str) -> None:
+    last = folder / "nn" / "last.pth"
+    if last.exists() and (not checkpoint or Path(checkpoint).resolve() != last.resolve()):
+        raise UserError(f"{folder} holds a training: resume it with checkpoint={last}, or name another experiment")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def _start_wandb(cfg: DictConfig, name: str) -> None:
+    if importlib.util.find_spec("wandb") is None:
+        raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
+    import wandb
+
+    wandb.init(
+        project=cfg.wandb_project,
+        entity=cfg.wandb_entity or None,
+        group=cfg.wandb_group or None,
+        name=name,
+        config=plain(cfg),
+        sync_tensorboard=True,
+    )
+
+
+@contextlib.contextmanager
+def _stop_after_iteration(agent: ResDexPPO) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) ends the training after the iteration in progress, a second one at once."""
+
+    def request(number: int, frame: Any) -> None:
+        if agent.stop_requested:
+            raise KeyboardInterrupt
+        agent.stop_requested = True
+        print("\nstopping after this iteration; once more to stop at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _resume(overrides: Sequence[str], folder: Path) -> List[str]:
+    kept = [o for o in overrides if not o.startswith("checkpoint=")]
+    return [*kept, f"checkpoint={folder}/nn/last.pth"]
+
+
+def _print_start(task: GraspTask, agent: ResDexPPO, folder: Path) -> None:
+    size = sum(p.numel() for p in agent.model.parameters())
+    names = task.objects.names
+    shown = ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "")
+    print(f"{task.num_envs} environments, objects: {shown}")
+    print(f"reward: {' + '.join(task.config.reward.terms)}; {task.num_obs} observations, {size:,} parameters")
+    print(f"writing {folder}/ (TensorBoard: tensorboard --logdir {RUNS})", flush=True)
