@@ -37,11 +37,11 @@ FINGER_PAD = (0.0, 0.0, 0.02)
 """A finger pad in its distal body's frame, m (the official code's fingertip point)."""
 
 PREGRASP_DEG: Dict[str, float] = {
-    "FFJ2": 40, "FFJ1": 30, "FFJ0": 30,
-    "MFJ2": 40, "MFJ1": 30, "MFJ0": 30,
-    "RFJ2": 40, "RFJ1": 30, "RFJ0": 30,
-    "LFJ2": 40, "LFJ1": 30, "LFJ0": 30,
-    "THJ4": 50, "THJ3": 50, "THJ1": 10, "THJ0": -20,
+    "FFJ2": 55, "FFJ1": 45, "FFJ0": 45,
+    "MFJ2": 50, "MFJ1": 45, "MFJ0": 45,
+    "RFJ2": 50, "RFJ1": 45, "RFJ0": 45,
+    "LFJ2": 55, "LFJ1": 45, "LFJ0": 45,
+    "THJ4": 35, "THJ3": 50, "THJ1": 10, "THJ0": -20,
 }  # fmt: skip
 """A cupped hand with the thumb opposed: q* for objects that bring no grasp of their own; joints not named are 0."""
 

@@ -1,0 +1,62 @@
+"""Runs `python train.py ...` inside the test's own process, small enough for one core."""
+
+import contextlib
+import io
+import os
+from pathlib import Path
+from typing import Dict, NamedTuple
+
+from runners.launch import main
+
+TINY = (
+    "scale=cpu",
+    "sim=mujoco",
+    "sim.numThreads=1",
+    "num_envs=4",
+    "task.env.episodeLength=6",
+    "train.params.network.mlp.units=[16,16]",
+    "train.params.config.horizon_length=4",
+    "train.params.config.mini_epochs=2",
+    "train.params.config.games_to_track=4",
+    "max_iterations=2",
+)
+"""Two iterations in well under a second; each environment ends an episode, so that best.pth is written."""
+
+
+class Outcome(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+def call(folder: Path, *overrides: str) -> Outcome:
+    """`python train.py *overrides` in `folder`: the exit status and what was printed."""
+    out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
+    os.chdir(str(folder))
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(list(overrides))
+    finally:
+        os.chdir(before)
+    return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def train(folder: Path, *overrides: str) -> Path:
+    """A tiny training that must succeed, in the experiment `run`. Returns the folder of its run."""
+    outcome = call(folder, *TINY, "experiment=run", *overrides)
+    assert outcome.status == 0, outcome.err
+    return folder / "runs" / "run"
+
+
+def assert_one_sentence(outcome: Outcome, *culprits: str) -> None:
+    """Exit status 2, and one line of error that names each of `culprits`."""
+    assert outcome.status == 2
+    assert outcome.err.startswith("error: ") and outcome.err.endswith("\n")
+    assert outcome.err.count("\n") == 1
+    for culprit in culprits:
+        assert culprit in outcome.err
+
+
+def files(folder: Path) -> Dict[str, bytes]:
+    """Content of every file below `folder`, by relative path."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

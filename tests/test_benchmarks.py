@@ -1,0 +1,74 @@
+"""The benchmarks run and add up; their numbers are nobody's business here."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(script, *args):
+    out = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *args], capture_output=True, text=True, cwd=str(ROOT)
+    )
+    assert out.returncode == 0, out.stderr
+    return out.stdout
+
+
+def shares(text, header):
+    """The '%' column of the table whose header starts so."""
+    lines = text[text.index(f"| {header}") :].splitlines()
+    column = [cell.strip() for cell in lines[0].split("|")].index("%")
+    rows = []
+    for line in lines[2:]:
+        if not line.startswith("|"):
+            break
+        rows.append(float(line.split("|")[column]))
+    return rows
+
+
+def test_env_step_replays_the_same_trajectory_on_both_sides():
+    pytest.importorskip("mujoco.batch")
+    # a wrong replay raises; so many environments that episodes end within the block
+    text = run("env_step.py", "--num-envs=64", "--steps=6", "--block=3", "--repeats=1", "--threads=2")
+    assert "ratio " in text
+    assert sum(shares(text, "part of GraspTask.step")) == pytest.approx(100, abs=1)
+
+
+def test_training_shares_add_up(tmp_path):
+    pytest.importorskip("mujoco.batch")
+    text = run("training_shares.py", "--num-envs=8", "--iterations=1", "--warmup=1")
+    *parts, whole = shares(text, "share")
+    assert sum(parts) == pytest.approx(100, abs=1)
+    assert whole == 100
+
+
+def test_exclusive_timer_counts_each_moment_once():
+    sys.path.insert(0, str(ROOT))
+    try:
+        from benchmarks.exclusive_timer import ExclusiveTimer
+    finally:
+        sys.path.remove(str(ROOT))
+
+    class Work:
+        def outer(self):
+            time.sleep(0.02)
+            self.inner()
+
+        def inner(self):
+            time.sleep(0.03)
+
+    timer, work = ExclusiveTimer(), Work()
+    timer.wrap(work, "outer", "outer")
+    timer.wrap(work, "inner", "inner")
+    timer.reset()
+    start = time.perf_counter()
+    work.outer()
+    seconds = timer.stop()
+    elapsed = time.perf_counter() - start
+    assert seconds["inner"] >= 0.03
+    assert seconds["outer"] >= 0.02
+    assert sum(seconds.values()) == pytest.approx(elapsed, abs=0.01)
