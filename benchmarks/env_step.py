@@ -35,6 +35,7 @@ from benchmarks.scripted_grasp import scripted_action
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
 from resdex_tasks.sims import mujoco_model as scene
+from resdex_tasks.sims.mujoco import put_objects
 from runners import checkpoints
 from runners.config import load_config, plain
 from runners.playing import load_policy
@@ -80,10 +81,9 @@ class Physics:
 
     def __init__(self, task: GraspTask, persistent: bool) -> None:
         sim = task.sim
-        models = [sim._models[i] for i in sim.object_index]
-        self.model, self.substeps = models[0], sim._config.substeps
-        self.batch = Batch(self.model, task.num_envs, sim._batch.nthread, persistent=persistent)
-        self.batch.set_models(models)
+        self.model, self.substeps = sim.scene.model, sim.config.substeps
+        self.batch = Batch(self.model, task.num_envs, sim.batch.nthread, persistent=persistent)
+        put_objects(self.batch, sim.scene, sim.object_index.numpy())
         self.ctrl = self.batch.bind("ctrl")
         self.wrench = self.batch.bind("xfrc_applied")[:, self.model.body(scene.ROOT_BODY).id]
 
@@ -186,7 +186,7 @@ def compare(
 def breakdown(task: GraspTask, blocks: List[Block], repeats: int, clock: Clock) -> Dict[str, float]:
     """Seconds of each part of `GraspTask.step` over all blocks (median of the repeats), in runs of its own."""
     timer = ExclusiveTimer(clock)
-    timer.wrap(task.sim._batch, "step", "physics")
+    timer.wrap(task.sim.batch, "step", "physics")
     timer.wrap(task.sim, "step", "controls in, warnings out")
     timer.wrap(task.sim, "_read_state", "reading the state")
     timer.wrap(task.sim, "reset", "reset: simulator")
@@ -262,7 +262,7 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
 
     print(said)
     print(
-        f"{args.num_envs} environments, {len(task.objects)} object(s), {task.sim._batch.nthread} simulator and "
+        f"{args.num_envs} environments, {len(task.objects)} object(s), {task.sim.batch.nthread} simulator and "
         f"{torch.get_num_threads()} torch threads, {args.steps} steps x {args.repeats} repeats in blocks of "
         f"{args.block}, {'processor' if args.cpu_time else 'wall'} time"
     )

@@ -200,7 +200,7 @@ class GraspTask:
         reward, distances = self.compute_reward()
         near = distances.goal <= rewards.SUCCESS_RADIUS
         # an environment whose physics broke down ends here, pays nothing and is no success
-        diverged = self.sim.diverged | ~torch.isfinite(reward)
+        diverged = self.sim.diverged | ~self.sim.state().finite()
         reward = torch.where(diverged, torch.zeros_like(reward), reward)
         near = near & ~diverged
         self.latched |= near

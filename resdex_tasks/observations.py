@@ -79,38 +79,38 @@ def full_observation(
     Returns:
         (N, 227)
     """
-    cos, sin = yaw.cos(), -yaw.sin()  # the rotation by -yaw
-    to_frame = yaw_quat(-yaw)
-
-    def turn(vectors: Tensor) -> Tensor:
-        return rotate_yaw(vectors, cos, sin)
-
-    tips = state.fingertips
-    c, s = cos[:, None], sin[:, None]
-    fingertips = torch.cat(
+    tips, obj = state.fingertips, state.object
+    # every vector in one rotation and every quaternion in one product: small tensors cost by the operation
+    vectors = torch.cat(
         (
-            rotate_yaw(tips[..., :3], c, s),
-            quat_mul(to_frame[:, None].expand(-1, 5, -1), tips[..., 3:7]),
-            rotate_yaw(tips[..., 7:10], c, s),
-            rotate_yaw(tips[..., 10:], c, s),
+            tips[..., :3],
+            tips[..., 7:10],
+            tips[..., 10:],
+            torch.stack((state.palm_pose[:, :3], obj[:, :3], goal - obj[:, :3], obj[:, 7:10], obj[:, 10:]), dim=1),
         ),
-        dim=-1,
+        dim=1,
     )
+    vectors = rotate_yaw(vectors, yaw.cos()[:, None], -yaw.sin()[:, None])
+    tip_pos, tip_lin_vel, tip_ang_vel, others = vectors.split(5, dim=1)
+    palm_pos, object_pos, goal_offset, object_lin_vel, object_ang_vel = others.unbind(1)
+    quats = torch.cat((tips[..., 3:7], state.root_pose[:, None, 3:], obj[:, None, 3:7]), dim=1)
+    quats = quat_mul(yaw_quat(-yaw)[:, None], quats)
+    root_quat, object_quat = quats[:, 5], quats[:, 6]
+
     lower, upper = joint_limits.unbind(-1)
-    position, quat = state.object[:, :3], quat_mul(to_frame, state.object[:, 3:7])
     return torch.cat(
         (
             2 * (state.joint_pos - lower) / (upper - lower) - 1,
-            fingertips.flatten(1),
+            torch.cat((tip_pos, quats[:, :5], tip_lin_vel, tip_ang_vel), dim=-1).flatten(1),
             state.fingertip_wrenches.flatten(1) * WRENCH_SCALE,
-            turn(state.palm_pose[:, :3]),
-            euler_xyz(quat_mul(to_frame, state.root_pose[:, 3:])),
+            palm_pos,
+            euler_xyz(root_quat),
             last_action,
-            turn(position),
-            turn(goal - position),
-            torch.where(quat[:, 3:] < 0, -quat, quat),
-            turn(state.object[:, 7:10]),
-            turn(state.object[:, 10:]) * ANGULAR_VELOCITY_SCALE,
+            object_pos,
+            goal_offset,
+            torch.where(object_quat[:, 3:] < 0, -object_quat, object_quat),
+            object_lin_vel,
+            object_ang_vel * ANGULAR_VELOCITY_SCALE,
             object_code,
         ),
         dim=1,

@@ -79,15 +79,15 @@ def distances(
         goal: (3,) world frame, m.
         target_joint_pos, target_translation, target_rotation: (N, 22), (N, 3), (N, 4) the proposal's q*, t*, R*.
     """
-    position, quat = state.object[:, :3], state.object[:, 3:7]
-    palm_offset = torch.tensor(config.palm_point, device=position.device)
-    finger_offset = torch.tensor(config.finger_point, device=position.device)
-    palm = state.palm_pose[:, :3] + quat_rotate(state.palm_pose[:, 3:], palm_offset)
-    tips = state.fingertips[..., :3] + quat_rotate(state.fingertips[..., 3:7], finger_offset)
-    to_object = quat_conjugate(quat)
+    position, to_object = state.object[:, :3], quat_conjugate(state.object[:, 3:7])
+    # the five fingertips and the palm as one (N, 6, 7): small tensors cost by the operation
+    bodies = torch.cat((state.fingertips[..., :7], state.palm_pose[:, None]), dim=1)
+    offsets = torch.tensor([config.finger_point] * 5 + [config.palm_point], device=position.device)
+    points = bodies[..., :3] + quat_rotate(bodies[..., 3:], offsets)
+    to_points = (points - position[:, None]).norm(dim=-1)
     return Distances(
-        palm=(palm - position).norm(dim=-1),
-        fingers=(tips - position[:, None]).norm(dim=-1).sum(dim=-1),
+        palm=to_points[:, 5],
+        fingers=to_points[:, :5].sum(dim=-1),
         goal=(goal - position).norm(dim=-1),
         joints=(target_joint_pos - state.joint_pos).abs().sum(dim=-1),
         position=(quat_rotate(to_object, state.root_pose[:, :3] - position) - target_translation).abs().sum(dim=-1),

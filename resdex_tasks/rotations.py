@@ -28,8 +28,8 @@ def quat_rotate(q: Tensor, v: Tensor) -> Tensor:
     """Rotate vectors (..., 3) by quaternions (..., 4)."""
     axis, w = q[..., :3], q[..., 3:]
     axis, v = torch.broadcast_tensors(axis, v)
-    t = 2 * torch.cross(axis, v, dim=-1)
-    return v + w * t + torch.cross(axis, t, dim=-1)
+    t = 2 * torch.linalg.cross(axis, v)
+    return v + w * t + torch.linalg.cross(axis, t)
 
 
 def yaw_quat(yaw: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 import pickle
 import platform
-import zipfile
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
@@ -70,14 +69,32 @@ def read_checkpoint(name: str) -> Dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"{path} holds more than plain data, as no ResDex checkpoint does; it was not opened"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds more than plain data, unlike our checkpoints; it was not opened") from error
+    except Exception as error:  # whatever bytes can make torch's reader raise
         raise UserError(f"{path} is not a readable checkpoint (truncated, or another kind of file)") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} is a checkpoint of another program: it lacks the mark '{FORMAT}'")
+    missing = [key for key in ("kind", "train", "model") if key not in state]
+    if missing:
+        raise UserError(f"{path} is an incomplete checkpoint: it lacks '{missing[0]}'")
     return state
+
+
+def check_fits(state: Mapping[str, Any], description: Mapping[str, Any], name: str) -> None:
+    """Raise UserError unless a checkpoint's kind of policy, network and normalisation are those of `description`."""
+    if state["kind"] != description["kind"]:
+        raise UserError(f"{name} holds a '{state['kind']}' policy; this run needs '{description['kind']}'")
+    theirs, ours = _flat(state["train"]), _flat(description["train"])
+    for key in sorted({*theirs, *ours}):
+        if theirs.get(key) != ours.get(key):
+            raise UserError(f"{name} was trained with {key}={theirs.get(key)}, this run has {key}={ours.get(key)}")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+    out: Dict[str, Any] = {}
+    for key, value in settings.items():
+        out.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+    return out
 
 
 def policy_only(state: Mapping[str, Any]) -> Dict[str, Any]:

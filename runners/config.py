@@ -8,12 +8,17 @@ from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.paths import CFG_DIR
+
+GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "swish", "gelu", "softplus", "None")
+"""What rl_games' network builder knows."""
 
 
 def _minibatch_size(num_envs: int, horizon: int, num_minibatches: int) -> int:
@@ -44,7 +49,7 @@ def _override_of(overrides: Sequence[str], key: str) -> str:
 
 
 def _check_groups(overrides: Sequence[str]) -> None:
-    for group in ("task", "train", "preset", "sim", "objects", "scale"):
+    for group in GROUPS:
         value, known = _override_of(overrides, group), _choices(group)
         if value and value not in known:
             close = difflib.get_close_matches(value, known, 1)
@@ -90,14 +95,32 @@ def load_config(overrides: Sequence[str]) -> Tuple[DictConfig, str]:
     try:
         with initialize_config_dir(str(CFG_DIR), version_base="1.2"):
             cfg = compose("config", [*kept, *chosen])
+            default = compose("config", [o for o in [*kept, *chosen] if o.split("=", 1)[0] in GROUPS])
+        _check_types(cfg, default, kept)
         OmegaConf.resolve(cfg)
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_one_sentence(error)) from error
+        raise UserError(_one_sentence(error, kept)) from error
     _check_values(cfg)
     return cfg, said
 
 
-def _one_sentence(error: Exception) -> str:
+def _check_types(cfg: DictConfig, default: DictConfig, overrides: Sequence[str]) -> None:
+    """A number stays a number and a switch a switch, so that a slip does not surface deep in a library."""
+    for key in (o.split("=", 1)[0] for o in overrides):
+        before = OmegaConf.select(default, key, default=None) if key not in GROUPS else None
+        after = OmegaConf.select(cfg, key, default=None)
+        if isinstance(before, bool) and not isinstance(after, bool):
+            raise UserError(f"{key} is {after!r}; it must be true or false")
+        if isinstance(before, (int, float)) and not isinstance(after, (int, float)):
+            raise UserError(f"{key} is {after!r}; it must be a number, such as {before}")
+
+
+def _one_sentence(error: Exception, overrides: Sequence[str]) -> str:
+    for override in overrides:
+        try:
+            OverridesParser.create().parse_override(override)
+        except HydraException:
+            return f"'{override}' cannot be read as key=value; quote special characters"
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, UserError):
         cause = cause.__cause__
@@ -114,12 +137,15 @@ def _check_values(cfg: DictConfig) -> None:
             raise UserError(f"{key} is {cfg[key]}; it must be a whole number of at least {least}")
     if cfg.max_iterations not in ("", None) and (not isinstance(cfg.max_iterations, int) or cfg.max_iterations < 1):
         raise UserError(f"max_iterations is {cfg.max_iterations}; it must be a whole number of at least 1")
-    if not isinstance(cfg.seed, int) or cfg.seed < -1:
-        raise UserError(f"seed is {cfg.seed}; it must be a whole number, or -1 for a random one")
+    if not isinstance(cfg.seed, int) or not -1 <= cfg.seed < 2**32:
+        raise UserError(f"seed is {cfg.seed}; it must be a whole number below 2^32, or -1 for a random one")
     # rl_games takes 0 for "no seed"
     if cfg.seed in (-1, 0):
         cfg.seed = random.SystemRandom().randrange(1, 2**31) if cfg.seed == -1 else 2**31 - 1
         cfg.train.params.seed = cfg.seed
+    activation = cfg.train.params.network.mlp.activation
+    if activation not in ACTIVATIONS:
+        raise UserError(f"no activation '{activation}'; there are {', '.join(ACTIVATIONS)}")
     config = cfg.train.params.config
     batch = config.num_actors * config.horizon_length
     if config.minibatch_size < 1 or batch % config.minibatch_size:
@@ -128,7 +154,7 @@ def _check_values(cfg: DictConfig) -> None:
             f"num_envs x horizon_length = {batch}"
         )
     for key in ("sim_device", "rl_device"):
-        cfg[key] = _device(key, cfg[key])
+        cfg[key] = _device(key, str(cfg[key]))
     config.device = config.device_name = cfg.rl_device
 
 

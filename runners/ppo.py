@@ -7,7 +7,6 @@ import torch
 from rl_games.algos_torch.a2c_continuous import A2CAgent
 from rl_games.algos_torch.players import PpoPlayerContinuous
 
-from resdex_tasks.errors import UserError
 from runners import checkpoints
 
 NEVER = 10**9
@@ -36,6 +35,15 @@ class ResDexPPO(A2CAgent):
         self.best_score = float("-inf")
         self.stop_requested = False
 
+    def play_steps(self) -> Dict[str, Any]:
+        """The rollout, with one torch thread on a CPU: more would take the cores from the simulator's threads."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return super().play_steps()
+        finally:
+            torch.set_num_threads(threads)
+
     def get_full_state_weights(self) -> Dict[str, Any]:
         state = super().get_full_state_weights()
         state.update(
@@ -60,18 +68,23 @@ class ResDexPPO(A2CAgent):
 
     def restore(self, fn: str, set_epoch: bool = True) -> None:
         """Go on from a checkpoint; from a policy-only one, start a new training from its weights."""
-        state = checkpoints.read_checkpoint(fn)
-        check_fits(state, self.model, self.config["description"], fn)
+        state, description = checkpoints.read_checkpoint(fn), self.config["description"]
+        checkpoints.check_fits(state, description, fn)
         if "optimizer" not in state:
             self.set_weights(state)
             print(f"{fn} holds a policy only: training starts from its weights with a fresh optimizer")
             return
+        same = all(state[key] == description[key] for key in ("task", "sim", "objects"))
+        if not same:
+            state["env_state"] = None
         self.set_full_state_weights(state, set_epoch=set_epoch)
         self.last_lr = float(state["last_lr"])
         self.update_lr(self.last_lr)
         self.best_score = float(state["best_score"])
         torch.set_rng_state(state["rng"]["torch"])
         print(f"resumed {fn} at iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}")
+        if not same:
+            print("the task, its objects or its simulator changed: episodes start anew")
 
 
 class ResDexPlayer(PpoPlayerContinuous):
@@ -79,29 +92,5 @@ class ResDexPlayer(PpoPlayerContinuous):
 
     def restore(self, fn: str) -> None:
         state = checkpoints.read_checkpoint(fn)
-        check_fits(state, self.model, self.config["description"], fn)
+        checkpoints.check_fits(state, self.config["description"], fn)
         self.model.load_state_dict(state["model"])
-
-
-def check_fits(state: Dict[str, Any], model: torch.nn.Module, description: Dict[str, Any], name: str) -> None:
-    """Raise UserError unless a checkpoint's kind and network are this run's."""
-    if state.get("kind") != description["kind"]:
-        raise UserError(f"{name} holds a '{state.get('kind')}' policy; this run needs '{description['kind']}'")
-    wanted, given = model.state_dict(), state["model"]
-    for key in wanted:
-        if key not in given:
-            raise UserError(f"{name} has no '{key}': its network {_network(state)} is not {_network(description)}")
-        if wanted[key].shape != given[key].shape:
-            raise UserError(
-                f"{name} was trained with network {_network(state)}, this run has {_network(description)}: "
-                f"'{key}' is {tuple(given[key].shape)} there and {tuple(wanted[key].shape)} here"
-            )
-    extra = [key for key in given if key not in wanted]
-    if extra:
-        raise UserError(f"{name} has '{extra[0]}', which this run's network {_network(description)} lacks")
-
-
-def _network(description: Dict[str, Any]) -> str:
-    train = description.get("train", {})
-    units = train.get("network", {}).get("mlp", {}).get("units", "?")
-    return f"{units}, normalize_input={train.get('normalize_input', '?')}"

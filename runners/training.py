@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import shlex
 import signal
 import sys
 from datetime import datetime
@@ -35,21 +36,19 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     """
     if cfg.torch_deterministic:
         torch.use_deterministic_algorithms(True)
-    if cfg.checkpoint:
-        checkpoints.read_checkpoint(cfg.checkpoint)  # before anything is built or written
     name = _experiment(cfg)
     folder, container = RUNS / name, plain(cfg)
     task = make_task(container, cfg.num_envs, cfg.seed)
+    params, description = container["train"]["params"], describe(container, task, overrides)
+    if cfg.checkpoint:  # refused before anything is written
+        _check_checkpoint(cfg.checkpoint, description, params["config"]["max_epochs"])
     if cfg.wandb_activate:
         _start_wandb(cfg, name)
     _make_run_folder(folder, cfg.checkpoint)
     save_config(cfg, folder / "config.yaml")
     evaluate.write_json(folder / "versions.json", {"seed": cfg.seed, **checkpoints.versions()})
 
-    params = container["train"]["params"]
-    params["config"].update(
-        full_experiment_name=name, train_dir=str(RUNS), description=describe(container, task, overrides)
-    )
+    params["config"].update(full_experiment_name=name, train_dir=str(RUNS), description=description)
     monitor = TrainingMonitor()
     vec_env.register(task, cfg.rl_device)
     runner = Runner(monitor)
@@ -94,6 +93,15 @@ def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> 
         "command": " ".join(["python train.py", *overrides]),
         "versions": checkpoints.versions(),
     }
+
+
+def _check_checkpoint(name: str, description: Dict[str, Any], max_epochs: int) -> None:
+    state = checkpoints.read_checkpoint(name)
+    checkpoints.check_fits(state, description, name)
+    if "optimizer" in state and state["epoch"] >= max_epochs:
+        raise UserError(
+            f"{name} has done its {state['epoch']} iterations: a max_iterations above {state['epoch']} goes on"
+        )
 
 
 def _experiment(cfg: DictConfig) -> str:
@@ -154,7 +162,7 @@ def _stop_after_iteration(agent: ResDexPPO) -> Iterator[None]:
 
 def _resume(overrides: Sequence[str], folder: Path) -> List[str]:
     kept = [o for o in overrides if not o.startswith("checkpoint=")]
-    return [*kept, f"checkpoint={folder}/nn/last.pth"]
+    return [shlex.quote(o) for o in (*kept, f"checkpoint={folder}/nn/last.pth")]
 
 
 def _print_start(task: GraspTask, agent: ResDexPPO, folder: Path) -> None:

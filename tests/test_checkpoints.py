@@ -57,7 +57,7 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(torch, "save", half_a_file)
-    with pytest.raises(UserError, match="last.pth"):
+    with pytest.raises(UserError, match=r"last\.pth"):
         checkpoints.write_checkpoint(path, {"epoch": 2})
     assert files(tmp_path) == before
 
@@ -168,7 +168,7 @@ def test_a_truncated_checkpoint_is_refused(trained, tmp_path, data):
     whole = (trained / "nn" / "best.pth").read_bytes()
     path = tmp_path / "cut.pth"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
-    with pytest.raises(UserError, match="cut.pth"):
+    with pytest.raises(UserError, match=r"cut\.pth"):
         checkpoints.read_checkpoint(str(path))
 
 
@@ -177,7 +177,7 @@ def test_a_truncated_checkpoint_is_refused(trained, tmp_path, data):
 def test_any_bytes_are_refused(tmp_path, noise, start):
     path = tmp_path / "noise.pth"
     path.write_bytes(start + noise)
-    with pytest.raises(UserError, match="noise.pth"):
+    with pytest.raises(UserError, match=r"noise\.pth"):
         checkpoints.read_checkpoint(str(path))
 
 
@@ -185,10 +185,10 @@ def test_a_missing_checkpoint_names_the_shipped_ones(tmp_path, monkeypatch):
     shipped = tmp_path / "shipped"
     shipped.mkdir()
     monkeypatch.setattr(checkpoints, "CHECKPOINT_DIR", shipped)
-    with pytest.raises(UserError, match="no checkpoint expert.*none"):
+    with pytest.raises(UserError, match=r"no checkpoint expert.*none"):
         checkpoints.read_checkpoint("expert")
     checkpoints.write_checkpoint(shipped / "base_box.pth", {"format": checkpoints.FORMAT})
-    with pytest.raises(UserError, match="no checkpoint expert.*base_box"):
+    with pytest.raises(UserError, match=r"no checkpoint expert.*base_box"):
         checkpoints.read_checkpoint("expert")
     assert checkpoints.find_checkpoint("base_box") == shipped / "base_box.pth"
     assert checkpoints.find_checkpoint("base_box.pth") == shipped / "base_box.pth"

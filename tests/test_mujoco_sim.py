@@ -1,5 +1,6 @@
 """MuJoCo behind the simulator interface: does the hand move, touch and feel as the interface promises?"""
 
+import copy
 import math
 
 import numpy as np
@@ -242,7 +243,7 @@ def pressing():
 
 def external_contacts(sim, env):
     """Per body of the hand: world force and torque about that body's origin that contacts exert on it, from MuJoCo."""
-    model, data = sim._batch.get_model(env), sim._batch.get_data(env)
+    model, data = sim.batch.get_model(env), sim.batch.get_data(env)
     mujoco.mj_forward(model, data)
     out = {}
     for k in range(data.ncon):
@@ -295,11 +296,6 @@ def test_a_bystanding_object_is_no_touch(pressing):
 ALIKE = ("box", "cube", "big_box")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="bug: Batch.set_models refuses models whose bounding-volume trees (nbvh: face counts, used pieces) or "
-    "inertia sparsity (nC: principal axes) differ, so objects.names=null of the starter set does not start",
-)
 def test_all_starter_shapes_stand_side_by_side_and_rest_at_their_own_heights():
     objects = starter_objects()
     sim = mujoco_sim(objects.names)
@@ -330,7 +326,7 @@ def test_each_environment_holds_its_own_object():
 )
 def test_mass_is_density_times_volume(name, volume):
     """500 kg/m3 (the cone's base is a regular polygon of 32 sides: 16 r^2 sin(pi / 16))."""
-    model = mujoco_sim([name])._batch.get_model(0)
+    model = mujoco_sim([name]).batch.get_model(0)
     assert model.body("object").mass[0] == pytest.approx(500 * volume, rel=1e-4)
 
 
@@ -339,9 +335,10 @@ def test_an_unused_piece_slot_weighs_and_touches_nothing():
     from resdex_tasks.sims import mujoco_model
 
     alone = mujoco_sim(["box"])
-    config = alone._config
-    padded = mujoco_model.build_models(starter_objects().select(["box", "mug"]), config, alone.wrist_law, 1 / 120)[0]
-    model = alone._batch.get_model(0)
+    config = alone.config
+    objects = starter_objects().select(["box", "mug"])
+    padded = mujoco_model.build_scene(objects, config, alone.wrist_law, 1 / 120).show(0)
+    model = alone.batch.get_model(0)
     assert padded.ngeom == model.ngeom + 11
     np.testing.assert_allclose(padded.body("object").mass, model.body("object").mass, rtol=1e-9)
     np.testing.assert_allclose(sorted(padded.body("object").inertia), sorted(model.body("object").inertia), rtol=1e-9)
@@ -426,8 +423,9 @@ def test_the_number_of_threads_changes_nothing():
     assert torch.equal(*results)
 
 
-def test_physics_that_breaks_down_is_reported_for_its_environment_and_healed_by_a_reset():
+def test_physics_that_breaks_down_is_reported_for_its_environment_and_healed_by_a_reset(tmp_path, monkeypatch):
     """Twice in a row, because the report is a difference of counters; the others never notice."""
+    monkeypatch.chdir(tmp_path)  # MuJoCo notes the breakdown in MUJOCO_LOG.TXT where the process runs
     sim, calm = mujoco_sim(ALIKE), mujoco_sim(ALIKE)
     place(sim, height=0.8)
     place(calm, height=0.8)
@@ -461,7 +459,7 @@ def restored():
     for c in commands[:20]:
         sim.step(*c)
     assert sim.state().fingertip_wrenches.abs().max() > 1.0
-    other.set_state({key: value.clone() for key, value in sim.get_state().items()})
+    other.set_state(copy.deepcopy(sim.get_state()))
     return sim, other, commands[20:]
 
 
@@ -475,11 +473,6 @@ def test_a_saved_state_continues_bit_exactly_in_another_simulator(restored):
         assert torch.equal(snapshot(other), snapshot(sim))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="bug: contact sensors belong to the acceleration stage, which set_state does not compute, so the wrenches "
-    "of before (or zero) stay until the next step",
-)
 def test_a_saved_state_brings_its_wrenches_along(restored):
     sim, other, _ = restored
     assert torch.equal(other.state().fingertip_wrenches, sim.state().fingertip_wrenches)
@@ -490,6 +483,7 @@ def test_a_saved_state_is_a_copy():
     sim = mujoco_sim(["box"])
     place(sim)
     saved = sim.get_state()
-    before = {key: value.clone() for key, value in saved.items()}
+    before = copy.deepcopy(saved)
     advance(sim, 5, curled(1), torch.full((1, 3), 30.0))
-    assert all(torch.equal(saved[key], before[key]) for key in saved)
+    assert torch.equal(saved["integration"], before["integration"])
+    assert all(torch.equal(saved["sensed"][key], before["sensed"][key]) for key in before["sensed"])

@@ -46,7 +46,7 @@ def turned(state, angle):
     q = yaw_quat(torch.tensor(angle, dtype=torch.float64))
 
     def pose(p):
-        return torch.cat((quat_rotate(q, p[..., :3]), quat_mul(q.expand(p.shape[:-1] + (4,)), p[..., 3:7])), dim=-1)
+        return torch.cat((quat_rotate(q, p[..., :3]), quat_mul(q.expand((*p.shape[:-1], 4)), p[..., 3:7])), dim=-1)
 
     def moving(p):
         return torch.cat((pose(p), quat_rotate(q, p[..., 7:10]), quat_rotate(q, p[..., 10:])), dim=-1)

@@ -249,17 +249,21 @@ def measure(config, num_envs=1):
     )
 
 
-def test_distances_of_the_paper_lie_between_the_bodies():
-    d = measure(PAPER)
+def test_distances_without_points_lie_between_the_bodies():
+    d = measure(dataclasses.replace(PAPER, palm_point=[0.0, 0.0, 0.0], finger_point=[0.0, 0.0, 0.0]))
     assert d.palm.item() == pytest.approx(0.05, abs=1e-6)  # 3-4-5
     assert d.fingers.item() == pytest.approx(0.1 + 0.2 + 0.03 + 0.04 + 0.05, abs=1e-6)
     assert d.goal.item() == pytest.approx(0.2, abs=1e-6)
     assert d.joints.item() == pytest.approx(1.0 + 0.5, abs=1e-6)
 
 
-def test_distances_of_the_official_code_start_at_points_of_the_bodies():
-    """Palm + 0.08 along its z (world -y here) - 0.02 along its y (world -z); fingertips + 0.02 along their z."""
-    d = measure(OFFICIAL)
+@pytest.mark.parametrize("config", [PAPER, OFFICIAL], ids=["paper", "official"])
+def test_distances_start_at_the_palms_middle_and_the_finger_pads(config):
+    """Palm + 0.08 along its z (world -y here) - 0.02 along its y (world -z); fingertips + 0.02 along their z.
+
+    The official code's points, and both presets': from the bodies' origins a hand on the object raises no palm flag.
+    """
+    d = measure(config)
     assert d.palm.item() == pytest.approx(math.hypot(0.03 - 0.08, 0.04 - 0.02), abs=1e-6)
     expected = math.hypot(0.1, 0.02) + math.hypot(0.2, 0.02) + math.hypot(0.03, 0.02) + math.hypot(0.04, 0.02) + 0.07
     assert d.fingers.item() == pytest.approx(expected, abs=1e-6)

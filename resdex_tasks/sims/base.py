@@ -5,7 +5,7 @@ All tensors are float32 on `device` with the environment as first axis (N).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -68,6 +68,12 @@ class SimState:
     body's own frame."""
     object: Tensor
     """(N, 13) the object's frame: position, quaternion, linear and angular velocity, in the world frame."""
+
+    def finite(self) -> Tensor:
+        """(N,) bool: environments without a NaN or infinity."""
+        # a sum is not finite as soon as one of its terms is not
+        sums = [getattr(self, f.name).flatten(1).sum(dim=1) for f in fields(self)]
+        return torch.isfinite(torch.stack(sums).sum(dim=0))
 
 
 class GraspSim(ABC):

@@ -11,9 +11,19 @@ from torch import Tensor
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.rotations import quat_conjugate, quat_rotate
 from resdex_tasks.shadow_hand import ACTUATED, JOINTS
-from resdex_tasks.sims import mujoco_model as scene
 from resdex_tasks.sims import raycast
 from resdex_tasks.sims.base import CONTROL_HZ, GraspSim, SimState, WristLaw
+from resdex_tasks.sims.mujoco_model import (
+    OBJECT_BODY,
+    ROOT_BODY,
+    MujocoSimConfig,
+    Scene,
+    SensorLayout,
+    build_scene,
+    joint_limits,
+    joint_qpos_columns,
+    joint_qvel_columns,
+)
 
 XYZW_TO_WXYZ = [3, 0, 1, 2]
 POSITION_AND_VELOCITY = mujoco.mjtStage.mjSTAGE_VEL.value
@@ -27,6 +37,14 @@ BROKEN = [
 VIEW = raycast.Camera(position=(0.46, -0.30, 0.98), target=(0.0, 0.02, 0.70), fov=34.0)
 VISIBLE_GROUPS = [1, 1, 1, 0, 0, 0]
 """Geom groups in pictures: the object and the table (0) and the hand's visual meshes (1)."""
+
+
+def put_objects(batch: Batch, scene: Scene, object_index: np.ndarray) -> None:
+    """Give each simulation of a batch of `scene.model` its object, (N,) indices into the object set."""
+    for field, table in scene.tables.items():
+        batch.expand(field)[:, scene.rows[field]] = table[object_index]
+    for field in ("geom_contype", "geom_conaffinity"):
+        batch.expand(field)[:, scene.rows["geom_dataid"]] = scene.used[object_index]
 
 
 class MujocoSim(GraspSim):
@@ -44,7 +62,7 @@ class MujocoSim(GraspSim):
         self,
         objects: ObjectSet,
         object_index: Sequence[int],
-        config: scene.MujocoSimConfig,
+        config: MujocoSimConfig,
         wrist_law: WristLaw,
         num_threads: int = 0,
     ) -> None:
@@ -53,35 +71,35 @@ class MujocoSim(GraspSim):
         self.wrist_law = wrist_law
         self.object_index = torch.as_tensor(object_index, dtype=torch.int64)
         self.diverged = torch.zeros(self.num_envs, dtype=torch.bool)
-        self._objects, self._config = objects, config
-        self._models = scene.build_models(objects, config, wrist_law, 1 / (CONTROL_HZ * config.substeps))
-        self._visual_models: dict = {}
-        model = self._models[0]
-        self.joint_limits = scene.joint_limits(model)
+        self._objects, self.config = objects, config
+        self.scene = build_scene(objects, config, wrist_law, 1 / (CONTROL_HZ * config.substeps))
+        self._visual_scene: Optional[Scene] = None
+        model = self.scene.model
+        self.joint_limits = joint_limits(model)
 
         # persistent: the positions and velocities computed for the observation also start the next step, for free
-        self._batch = Batch(model, self.num_envs, num_threads, persistent=True)
-        self._batch.set_models([self._models[i] for i in self.object_index])
-        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
-        self._ctrl = self._batch.bind("ctrl")
-        self._sensordata = self._batch.bind("sensordata")
-        self._wrist_wrench = self._batch.bind("xfrc_applied")[:, model.body(scene.ROOT_BODY).id]
+        self.batch = Batch(model, self.num_envs, num_threads, persistent=True)
+        put_objects(self.batch, self.scene, self.object_index.numpy())
+        self._qpos, self._qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
+        self._ctrl = self.batch.bind("ctrl")
+        self._sensordata = self.batch.bind("sensordata")
+        self._wrist_wrench = self.batch.bind("xfrc_applied")[:, model.body(ROOT_BODY).id]
         self._warnings = np.zeros(self.num_envs, np.int64)
 
-        self._joint_qpos, self._joint_qvel = scene.joint_qpos_columns(model), scene.joint_qvel_columns(model)
+        self._joint_qpos, self._joint_qvel = joint_qpos_columns(model), joint_qvel_columns(model)
         self._actuated = [JOINTS.index(name) for name in ACTUATED]
         self._root_qpos = int(model.joint("root").qposadr[0])
-        self._object_qpos = int(model.joint(scene.OBJECT_BODY).qposadr[0])
-        self._columns = scene.SensorLayout().columns.numpy()
+        self._object_qpos = int(model.joint(OBJECT_BODY).qposadr[0])
+        self._columns = SensorLayout().columns.numpy()
         self._state: Optional[SimState] = None
-        self._batch.forward(stage=POSITION_AND_VELOCITY)
+        self.batch.forward(stage=POSITION_AND_VELOCITY)
 
     def step(self, joint_targets: Tensor, wrist_force: Tensor, wrist_torque: Tensor) -> None:
         self._ctrl[:] = joint_targets.numpy()
         self._wrist_wrench[:, :3] = wrist_force.numpy()
         self._wrist_wrench[:, 3:] = wrist_torque.numpy()
-        self._batch.step(nstep=self._config.substeps, stage=POSITION_AND_VELOCITY)
-        warnings = self._batch.warning[:, BROKEN, 1].sum(axis=1)
+        self.batch.step(nstep=self.config.substeps, stage=POSITION_AND_VELOCITY)
+        warnings = self.batch.warning[:, BROKEN, 1].sum(axis=1)
         self.diverged = torch.from_numpy(warnings > self._warnings)
         self._warnings = warnings
         self._state = None
@@ -115,36 +133,31 @@ class MujocoSim(GraspSim):
             return
         ids = env_ids.numpy().astype(np.int32)
         # back to the engine's defaults first: it clears velocities, warm starts and whatever a divergence left
-        self._batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
+        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         joints = joint_pos.numpy()
         self._qpos[np.ix_(ids, self._joint_qpos)] = joints
         self._ctrl[ids] = joints[:, self._actuated]
         for start, pose in ((self._root_qpos, root_pose), (self._object_qpos, object_pose)):
             self._qpos[ids, start : start + 3] = pose[:, :3].numpy()
             self._qpos[ids, start + 3 : start + 7] = pose[:, 3:].numpy()[:, XYZW_TO_WXYZ]
-        self._batch.forward(ids, stage=POSITION_AND_VELOCITY)
-        self._warnings = self._batch.warning[:, BROKEN, 1].sum(axis=1)
+        self.batch.forward(ids, stage=POSITION_AND_VELOCITY)
+        self._warnings = self.batch.warning[:, BROKEN, 1].sum(axis=1)
         self._state = None
 
     def get_state(self) -> dict:
-        return {"integration": torch.from_numpy(self._batch.state.copy())}
+        # with what was sensed: contact forces belong to the last step and cannot be computed from positions
+        sensed = {name: value.clone() for name, value in vars(self.state()).items()}
+        return {"integration": torch.from_numpy(self.batch.state.copy()), "sensed": sensed}
 
     def set_state(self, state: dict) -> None:
-        self._batch.state[:] = state["integration"].numpy()
-        self._batch.forward(stage=POSITION_AND_VELOCITY)
-        self._state = None
+        self.batch.state[:] = state["integration"].numpy()
+        self.batch.forward(stage=POSITION_AND_VELOCITY)
+        self._state = SimState(**{name: value.clone() for name, value in state["sensed"].items()})
 
     def render(self, env_id: int, width: int, height: int) -> np.ndarray:
-        index = int(self.object_index[env_id])
-        if index not in self._visual_models:
-            self._visual_models[index] = scene.build_models(
-                self._objects[index : index + 1],
-                self._config,
-                self.wrist_law,
-                self._models[0].opt.timestep,
-                visual=True,
-            )[0]
-        model = self._visual_models[index]
+        if self._visual_scene is None:
+            self._visual_scene = build_scene(self._objects, self.config, self.wrist_law, 1 / CONTROL_HZ, visual=True)
+        model = self._visual_scene.show(int(self.object_index[env_id]))
         data = mujoco.MjData(model)
         data.qpos[:] = self._qpos[env_id]
         mujoco.mj_kinematics(model, data)
