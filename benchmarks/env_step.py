@@ -228,7 +228,7 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument("--block", type=int, default=20, help="control steps before the other side's turn")
     parser.add_argument("--repeats", type=int, default=7, help="how often the recording is replayed")
     parser.add_argument("--threads", type=int, default=0, help="of both sides; 0: every core")
-    parser.add_argument("--torch-threads", type=int, default=0, help="of torch; 0: torch's own choice")
+    parser.add_argument("--torch-threads", type=int, default=1, help="of torch; a rollout has 1")
     parser.add_argument(
         "--cpu-time", action="store_true", help="all threads' processor time instead of wall time: for busy cores"
     )
@@ -245,8 +245,6 @@ def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
 def main(argv: Optional[Sequence[str]] = None) -> float:
     """Print the comparison; returns the median ratio."""
     args = parse(argv)
-    if args.torch_threads:
-        torch.set_num_threads(args.torch_threads)
     clock = time.process_time if args.cpu_time else time.perf_counter
     said = machine()
     overrides = [*args.overrides, "sim=mujoco", f"sim.numThreads={args.threads}", "task.env.staggerEpisodes=true"]
@@ -255,7 +253,9 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
         cfg["task"]["env"]["observation"] = checkpoints.read_checkpoint(args.checkpoint)["kind"]
     task = make_task(cfg, args.num_envs, args.seed)
     bare = {f"bare, one MjData a {kind}": Physics(task, kind == "simulation") for kind in ("thread", "simulation")}
-    blocks = record(task, make_policy(args, cfg, task), args.steps, args.block, next(iter(bare.values())))
+    policy = make_policy(args, cfg, task)
+    torch.set_num_threads(args.torch_threads)  # after the policy: rl_games sets it too
+    blocks = record(task, policy, args.steps, args.block, next(iter(bare.values())))
     results = compare(task, bare, blocks, args.repeats, clock)
     baseline = min(bare, key=lambda name: median(results[name]))
     ratios = {name: [b / e for e, b in zip(results["env"], results[name])] for name in results}

@@ -11,6 +11,7 @@ from torch import Tensor
 from resdex_tasks.errors import UserError
 from resdex_tasks.files import write_atomically
 from resdex_tasks.grasp_task import GraspTask
+from runners.threads import simulator_first
 
 Policy = Callable[[Tensor], Tensor]
 """Observation (N, num_obs) -> action (N, 24)."""
@@ -67,7 +68,8 @@ def evaluate(task: GraspTask, policy: Policy, rounds: int) -> Dict[str, Any]:
     if task.config.stagger_episodes:
         raise ValueError("evaluation needs whole episodes: stagger_episodes must be off")
     index = task.sim.object_index
-    results = [run_episodes(task, policy) for _ in range(rounds)]
+    with simulator_first():
+        results = [run_episodes(task, policy) for _ in range(rounds)]
     latched, held = (torch.stack([r[name] for r in results]).cpu() for name in ("latched", "held"))
     diverged = int(sum(int(r["diverged"].sum()) for r in results))
 

@@ -77,8 +77,8 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
     state = checkpoints.read_checkpoint(cfg.checkpoint)
     container["task"]["env"]["observation"] = state["kind"]
     num_objects = len(evaluation_task(container, 1).objects)
-    per_round = max(1, min(cfg.episodes_per_object, cfg.num_envs // num_objects))
-    rounds = -(-cfg.episodes_per_object // per_round)
+    rounds = -(-cfg.episodes_per_object // max(1, cfg.num_envs // num_objects))
+    per_round = -(-cfg.episodes_per_object // rounds)
     task = evaluation_task(container, per_round * num_objects)
     policy = load_policy(container, state, task, cfg.checkpoint)
     result = evaluate.evaluate(task, policy, rounds)

@@ -8,6 +8,7 @@ from rl_games.algos_torch.a2c_continuous import A2CAgent
 from rl_games.algos_torch.players import PpoPlayerContinuous
 
 from runners import checkpoints
+from runners.threads import simulator_first
 
 NEVER = 10**9
 
@@ -36,13 +37,9 @@ class ResDexPPO(A2CAgent):
         self.stop_requested = False
 
     def play_steps(self) -> Dict[str, Any]:
-        """The rollout, with one torch thread on a CPU: more would take the cores from the simulator's threads."""
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        """The rollout, in which the simulator has the cores."""
+        with simulator_first():
             return super().play_steps()
-        finally:
-            torch.set_num_threads(threads)
 
     def get_full_state_weights(self) -> Dict[str, Any]:
         state = super().get_full_state_weights()

@@ -82,13 +82,16 @@ def test_a_missing_folder_is_one_sentence(tmp_path):
     assert files(tmp_path) == {}
 
 
+MARKS = {"format": checkpoints.FORMAT, "kind": "base", "train": {}, "model": {}}
+
+
 @given(st.integers(-(2**31), 2**31), st.floats(allow_nan=False), st.text(max_size=5))
 @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numpy_values_come_back_as_plain_ones(tmp_path, whole, real, text):
     import numpy as np
 
     state = {"score": np.float64(real), "nested": [{"count": np.int64(whole)}], "name": text, "array": np.arange(3)}
-    checkpoints.write_checkpoint(tmp_path / "plain.pth", {"format": checkpoints.FORMAT, **state})
+    checkpoints.write_checkpoint(tmp_path / "plain.pth", {**MARKS, **state})
     back = checkpoints.read_checkpoint(str(tmp_path / "plain.pth"))
     assert back["score"] == real and type(back["score"]) is float
     assert back["nested"] == [{"count": whole}] and back["name"] == text

@@ -34,7 +34,7 @@ BROKEN = [
 ]
 """Warnings after which MuJoCo has put the simulation back to its default state."""
 
-VIEW = raycast.Camera(position=(0.46, -0.30, 0.98), target=(0.0, 0.02, 0.70), fov=34.0)
+VIEW = raycast.Camera(position=(0.62, -0.42, 0.98), target=(0.0, 0.02, 0.74), fov=32.0)
 VISIBLE_GROUPS = [1, 1, 1, 0, 0, 0]
 """Geom groups in pictures: the object and the table (0) and the hand's visual meshes (1)."""
 
