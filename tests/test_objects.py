@@ -379,7 +379,16 @@ def test_sample_rests_at_its_planes_height(sample, sample_data):
             if abs(1 / grasp["scale"] - scale) < 1e-4 and grasp["plane"][3] <= 0.05:
                 heights.append(grasp["plane"][3])
     lowest = [Rotation.from_quat(q).apply(vertices_of(sample))[:, 2].min() for q in sample.proposals.rest_rotation]
-    np.testing.assert_allclose(np.negative(lowest), heights, atol=0.01 * MILLIMETRE)
+    np.testing.assert_allclose(np.sort(np.negative(lowest)), np.sort(heights), atol=0.01 * MILLIMETRE)
+
+
+def test_samples_first_proposal_is_the_most_overhead_one(sample):
+    """The task's hand starts palm down, and `proposal: first` should be what it can best imitate."""
+    proposals = sample.proposals
+    in_world = Rotation.from_quat(proposals.rest_rotation) * Rotation.from_quat(proposals.rotation)
+    downward = -in_world.apply([0.0, -1.0, 0.0])[:, 2]
+    assert downward[0] == pytest.approx(downward.max())
+    assert (np.diff(downward) <= 1e-9).all()
 
 
 def test_sample_hand_is_near_the_surface_and_faces_the_object(sample):

@@ -141,17 +141,26 @@ def _read_piece(path: Path, scale: float) -> ConvexPiece:
 
 
 def _read_proposals(folder: Path, scale: float, max_rest_height: float) -> Optional[GraspProposals]:
-    """The grasps of the scale whose rest height is small enough, in file order; None where there is none."""
+    """The grasps of the scale whose rest height is small enough, the most overhead one first; None: there is none.
+
+    The task's hand comes from above, palm down, so the grasp that it can best imitate stands first.
+    """
     grasps = [_read_grasp(path) for path in sorted(folder.glob("*.npz"))]
     kept = [g for g in grasps if math.isclose(g.scale, scale, rel_tol=1e-4) and g.rest_height <= max_rest_height]
     if not kept:
         return None
+    kept.sort(key=_palm_height_component)
     return GraspProposals(
         rotation=np.stack([g.rotation for g in kept]),
         translation=np.stack([g.translation for g in kept]),
         joint_pos=np.stack([g.joint_pos for g in kept]),
         rest_rotation=np.stack([g.rest_rotation for g in kept]),
     )
+
+
+def _palm_height_component(grasp: _Grasp) -> float:
+    """z of the direction that the palm's face (-y of the hand's root) looks in: -1 is straight down on the table."""
+    return float((Rotation.from_quat(grasp.rest_rotation) * Rotation.from_quat(grasp.rotation)).apply([0, -1, 0])[2])
 
 
 def _read_grasp(path: Path) -> _Grasp:
