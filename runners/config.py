@@ -1,6 +1,7 @@
 """The command line's configuration: Hydra's groups in cfg/, checked, with the automatic choices made."""
 
 import difflib
+import importlib.util
 import os
 import random
 from pathlib import Path
@@ -153,6 +154,12 @@ def _check_values(cfg: DictConfig) -> None:
             f"train.params.config.minibatch_size={config.minibatch_size} does not divide the batch of "
             f"num_envs x horizon_length = {batch}"
         )
+    if cfg.multi_gpu and ("LOCAL_RANK" not in os.environ or not torch.cuda.is_available()):
+        raise UserError("multi_gpu=True needs CUDA devices and torchrun: torchrun --nproc_per_node=N train.py ...")
+    if cfg.wandb_activate and importlib.util.find_spec("wandb") is None:
+        raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
+    if not cfg.headless:
+        raise UserError("headless=False: there is no window; capture_video=True films an episode")
     for key in ("sim_device", "rl_device"):
         cfg[key] = _device(key, str(cfg[key]))
     config.device = config.device_name = cfg.rl_device

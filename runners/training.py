@@ -1,8 +1,8 @@
 """One training: its folder, its agent, its end."""
 
 import contextlib
-import importlib.util
 import io
+import os
 import shlex
 import signal
 import sys
@@ -38,15 +38,17 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         torch.use_deterministic_algorithms(True)
     name = _experiment(cfg)
     folder, container = RUNS / name, plain(cfg)
-    task = make_task(container, cfg.num_envs, cfg.seed)
+    rank = int(os.environ.get("RANK", "0")) if cfg.multi_gpu else 0
+    task = make_task(container, cfg.num_envs, cfg.seed + rank)
     params, description = container["train"]["params"], describe(container, task, overrides)
     if cfg.checkpoint:  # refused before anything is written
         _check_checkpoint(cfg.checkpoint, description, params["config"]["max_epochs"])
-    if cfg.wandb_activate:
-        _start_wandb(cfg, name)
-    _make_run_folder(folder, cfg.checkpoint)
-    save_config(cfg, folder / "config.yaml")
-    evaluate.write_json(folder / "versions.json", {"seed": cfg.seed, **checkpoints.versions()})
+    if rank == 0:
+        _make_run_folder(folder, cfg.checkpoint)
+        if cfg.wandb_activate:
+            _start_wandb(cfg, name)
+        save_config(cfg, folder / "config.yaml")
+        evaluate.write_json(folder / "versions.json", {"seed": cfg.seed, **checkpoints.versions()})
 
     params["config"].update(full_experiment_name=name, train_dir=str(RUNS), description=description)
     monitor = TrainingMonitor()
@@ -128,8 +130,6 @@ def _make_run_folder(folder: Path, checkpoint: str) -> None:
 
 
 def _start_wandb(cfg: DictConfig, name: str) -> None:
-    if importlib.util.find_spec("wandb") is None:
-        raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
     import wandb
 
     wandb.init(

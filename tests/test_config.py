@@ -59,6 +59,8 @@ BAD = [
     ("objects.names=[box,boxx]", "boxx"),
     ("objects.names=box", "objects.names"),
     ("test=True", "checkpoint"),
+    ("headless=false", "headless", "capture_video"),
+    ("multi_gpu=true", "multi_gpu", "torchrun"),
 ]
 
 
