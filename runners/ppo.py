@@ -17,7 +17,8 @@ class ResDexPPO(A2CAgent):
     """rl_games' continuous A2C agent, with these differences.
 
     - The KL that steers the learning rate is against the policy of the rollout, as in the method's code; rl_games
-      measures it against the previous mini-epoch. The learning rate has a floor and a ceiling.
+      measures it against the previous mini-epoch. The learning rate has a floor `min_lr` and a ceiling `max_lr`, which
+      may fall, in the second half of the training, to `final_max_lr`.
     - Checkpoints describe themselves, are written atomically, and resume bit-exactly: learning rate, best score,
       random numbers and the environments' state come back. `nn/last.pth` is the latest, `nn/best.pth` (policy only)
       the one with the highest running `held` success.
@@ -31,10 +32,19 @@ class ResDexPPO(A2CAgent):
         params["config"]["save_frequency"] = 0
         super().__init__(base_name, params)
         self.scheduler.min_lr = float(self.config.get("min_lr", 1e-6))
-        self.scheduler.max_lr = float(self.config.get("max_lr", 1e-2))
+        self._max_lr = float(self.config.get("max_lr", 1e-2))
+        self._final_max_lr = float(self.config.get("final_max_lr", self._max_lr))
+        self.scheduler.max_lr = self._max_lr
         self.dataset.update_mu_sigma = lambda mu, sigma: None  # keeps the rollout's
         self.best_score = float("-inf")
         self.stop_requested = False
+
+    def update_epoch(self) -> int:
+        """Count the iteration; its learning rate's ceiling falls geometrically in the second half."""
+        decay = max(0.0, 2 * self.epoch_num / self.max_epochs - 1)
+        self.scheduler.max_lr = self._max_lr * (self._final_max_lr / self._max_lr) ** decay
+        self.last_lr = min(self.last_lr, self.scheduler.max_lr)
+        return super().update_epoch()
 
     def play_steps(self) -> Dict[str, Any]:
         """The rollout, in which the simulator has the cores."""
