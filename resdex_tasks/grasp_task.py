@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks import rewards
+from resdex_tasks.config import camel_case
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.observations import CODE_SIZE, SIZES, full_observation
@@ -59,6 +60,10 @@ class TaskConfig:
                 raise UserError(f"task.env.{key} is '{value}'; it can be {' or '.join(known)}")
         if self.episode_length < 1:
             raise UserError(f"task.env.episodeLength is {self.episode_length}; it must be at least 1")
+        for key in ("goal_height", "object_drop_height", "hand_height", "clip_observations", "clip_actions"):
+            value = getattr(self, key)
+            if not 0 < value < math.inf:
+                raise UserError(f"task.env.{camel_case(key)} is {value}; it must be a positive number")
         unknown = [t for t in self.reward.terms if t not in rewards.TERMS]
         if unknown:
             raise UserError(f"task.env.reward.terms has '{unknown[0]}'; the terms are {', '.join(rewards.TERMS)}")
@@ -244,6 +249,7 @@ class GraspTask:
         return {
             "sim": self.sim.get_state(),
             "generator": self.generator.get_state(),
+            "num_diverged": self.num_diverged,
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
             **{name: getattr(self, name).clone() for name in self._SAVED},
         }
@@ -252,6 +258,7 @@ class GraspTask:
         """Inverse of `get_state`."""
         self.sim.set_state(state["sim"])
         self.generator.set_state(state["generator"])
+        self.num_diverged = state["num_diverged"]
         self.reward_sums = {name: total.clone() for name, total in state["reward_sums"].items()}
         for name in self._SAVED:
             setattr(self, name, state[name].clone().to(self.device))

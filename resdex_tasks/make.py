@@ -38,6 +38,8 @@ def _mujoco(request: SimRequest) -> GraspSim:
         raise UserError(f"sim=mujoco runs on the CPU; sim_device={request.device} needs a GPU simulator")
     settings = dict(request.settings)
     threads = settings.pop("numThreads")
+    if type(threads) is not int or threads < 0:
+        raise UserError(f"sim.numThreads is {threads}; it must be a whole number, 0 for every core")
     physics = read_config(MujocoSimConfig, settings.pop("physics"), "sim.physics")
     if settings:
         raise UserError(f"unknown key sim.{next(iter(settings))}; the keys are name, numThreads, physics")

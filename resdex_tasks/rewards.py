@@ -10,6 +10,8 @@ from typing import Dict, List, Optional
 import torch
 from torch import Tensor
 
+from resdex_tasks.config import camel_case
+from resdex_tasks.errors import UserError
 from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle
 from resdex_tasks.sims.base import SimState
 
@@ -49,6 +51,13 @@ class RewardConfig:
     """r_lift needs the object this far above its resting height, m; null: contact alone."""
     lift_flat_height: Optional[float]
     """r_lift is a flat 0.2 once the object is this high, m; null: never."""
+
+    def __post_init__(self) -> None:
+        if not self.terms:
+            raise UserError("task.env.reward.terms is empty; a reward needs at least one term")
+        for key in ("palm_point", "finger_point", "proposal_weights"):
+            if len(getattr(self, key)) != 3:
+                raise UserError(f"task.env.reward.{camel_case(key)} needs three numbers, not {getattr(self, key)}")
 
 
 @dataclass

@@ -33,9 +33,6 @@ PALM_DOWN_QUAT = (0.5**0.5, 0.0, 0.0, 0.5**0.5)
 PALM_CENTRE = (0.0, -0.02, 0.08)
 """Middle of the palm's face in the palm's frame, m (the official code's palm point)."""
 
-FINGER_PAD = (0.0, 0.0, 0.02)
-"""A finger pad in its distal body's frame, m (the official code's fingertip point)."""
-
 PREGRASP_DEG: Dict[str, float] = {
     "FFJ2": 55, "FFJ1": 45, "FFJ0": 45,
     "MFJ2": 50, "MFJ1": 45, "MFJ0": 45,

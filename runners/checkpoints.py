@@ -84,20 +84,21 @@ def check_fits(state: Mapping[str, Any], description: Mapping[str, Any], name: s
     """Raise UserError unless a checkpoint's kind of policy, network and normalisation are those of `description`."""
     if state["kind"] != description["kind"]:
         raise UserError(f"{name} holds a '{state['kind']}' policy; this run needs '{description['kind']}'")
-    theirs, ours = _flat(state["train"]), _flat(description["train"])
+    theirs, ours = flat(state["train"]), flat(description["train"])
     for key in sorted({*theirs, *ours}):
         if theirs.get(key) != ours.get(key):
             raise UserError(f"{name} was trained with {key}={theirs.get(key)}, this run has {key}={ours.get(key)}")
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+    """Nested settings as one dict with dotted keys."""
     out: Dict[str, Any] = {}
     for key, value in settings.items():
-        out.update(_flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
+        out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
     return out
 
 
 def policy_only(state: Mapping[str, Any]) -> Dict[str, Any]:
     """The part of a training checkpoint that plays: no optimizer, no environments."""
-    training = ("optimizer", "env_state", "rng", "last_lr", "scaler")
+    training = ("optimizer", "env_state", "rng", "statistics", "last_lr", "scaler")
     return {key: value for key, value in state.items() if key not in training}

@@ -18,8 +18,28 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.paths import CFG_DIR
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
+CPU_SIMS = ("mujoco",)
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "swish", "gelu", "softplus", "None")
 """What rl_games' network builder knows."""
+
+
+COUNTS = (
+    "num_envs",
+    "episodes_per_object",
+    "max_iterations",
+    "train.params.config.horizon_length",
+    "train.params.config.mini_epochs",
+    "train.params.config.games_to_track",
+    "train.params.config.save_frequency",
+)
+POSITIVE = (
+    "train.params.config.learning_rate",
+    "train.params.config.min_lr",
+    "train.params.config.max_lr",
+    "train.params.config.final_max_lr",
+    "train.params.config.kl_threshold",
+    "train.params.config.grad_norm",
+)
 
 
 def _minibatch_size(num_envs: int, horizon: int, num_minibatches: int) -> int:
@@ -65,14 +85,15 @@ def automatic_choices(overrides: Sequence[str]) -> Tuple[List[str], str]:
         The overrides that make the choices, and one line that says them.
     """
     chosen, said = [], []
-    cuda = torch.cuda.is_available()
-    if _override_of(overrides, "sim") in ("", "auto"):
-        chosen.append("sim=mujoco")
-        said.append("sim=mujoco (the CPU simulator)")
+    sim = _override_of(overrides, "sim")
+    if sim in ("", "auto"):
+        sim = "mujoco"
+        chosen.append(f"sim={sim}")
+        said.append(f"sim={sim}")
     if _override_of(overrides, "scale") in ("", "auto"):
-        scale = "paper" if cuda else "cpu"
+        scale = "cpu" if sim in CPU_SIMS else "paper"
         chosen.append(f"scale={scale}")
-        said.append(f"scale={scale} ({'CUDA found' if cuda else 'no CUDA device found'})")
+        said.append(f"scale={scale} (the simulator runs on the {'CPU' if sim in CPU_SIMS else 'GPU'})")
     return chosen, f"chosen for this machine: {', '.join(said)}" if said else ""
 
 
@@ -87,8 +108,10 @@ def load_config(overrides: Sequence[str]) -> Tuple[DictConfig, str]:
     """
     _register_resolvers()
     for override in overrides:
-        if "=" not in override and not override.startswith("~"):
+        if "=" not in override:
             raise UserError(f"'{override}' is not of the form key=value")
+        if override.startswith(("~", "+")) and not override.startswith("+train.params."):
+            raise UserError(f"'{override}' would add or remove a key, and nothing reads others than those in cfg/")
     _check_groups(overrides)
     chosen, said = automatic_choices(overrides)
     groups = {c.split("=")[0] for c in chosen}
@@ -128,17 +151,33 @@ def _one_sentence(error: Exception, overrides: Sequence[str]) -> str:
     if isinstance(cause, UserError):
         return str(cause)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    if lines and "raised while resolving interpolation: " in lines[0]:
+        return lines[0].split("raised while resolving interpolation: ", 1)[1]
     detail = next((line for line in lines if line.startswith("full_key")), "")
     return " ".join([lines[0] if lines else type(cause).__name__, f"({detail})" if detail else ""]).strip()
 
 
 def _check_values(cfg: DictConfig) -> None:
-    for key, least in (("num_envs", 1), ("episodes_per_object", 1)):
-        if not isinstance(cfg[key], int) or isinstance(cfg[key], bool) or cfg[key] < least:
-            raise UserError(f"{key} is {cfg[key]}; it must be a whole number of at least {least}")
-    if cfg.max_iterations not in ("", None) and (not isinstance(cfg.max_iterations, int) or cfg.max_iterations < 1):
-        raise UserError(f"max_iterations is {cfg.max_iterations}; it must be a whole number of at least 1")
-    if not isinstance(cfg.seed, int) or not -1 <= cfg.seed < 2**32:
+    for key in COUNTS:
+        value = OmegaConf.select(cfg, key)
+        if key == "max_iterations" and value in ("", None):
+            continue
+        if type(value) is not int or value < 1:
+            raise UserError(f"{key} is {value}; it must be a whole number of at least 1")
+    for key in POSITIVE:
+        value = OmegaConf.select(cfg, key)
+        if not 0 < value < float("inf"):
+            raise UserError(f"{key} is {value}; it must be a positive number")
+    units = cfg.train.params.network.mlp["units"]
+    if OmegaConf.is_list(units) is False or len(units) == 0 or any(type(u) is not int or u < 1 for u in units):
+        raise UserError(f"train.params.network.mlp.units is {units}; it must be a list of layer sizes")
+    for key in ("experiment", "task_name", "checkpoint"):
+        if not isinstance(cfg[key], str):
+            raise UserError(f"{key} is {cfg[key]!r}; it must be a text")
+    for key in ("experiment", "task_name"):
+        if len(cfg[key]) > 100 or "/" in cfg[key] or "\\" in cfg[key] or cfg[key].startswith("."):
+            raise UserError(f"{key} is '{cfg[key]}'; it names a folder: 1 to 100 characters, no slash, no leading dot")
+    if type(cfg.seed) is not int or not -1 <= cfg.seed < 2**32:
         raise UserError(f"seed is {cfg.seed}; it must be a whole number below 2^32, or -1 for a random one")
     # rl_games takes 0 for "no seed"
     if cfg.seed in (-1, 0):
@@ -154,6 +193,8 @@ def _check_values(cfg: DictConfig) -> None:
             f"train.params.config.minibatch_size={config.minibatch_size} does not divide the batch of "
             f"num_envs x horizon_length = {batch}"
         )
+    if cfg.multi_gpu and not cfg.experiment:
+        raise UserError("multi_gpu=True needs experiment=NAME, which all its processes share")
     if cfg.multi_gpu and ("LOCAL_RANK" not in os.environ or not torch.cuda.is_available()):
         raise UserError("multi_gpu=True needs CUDA devices and torchrun: torchrun --nproc_per_node=N train.py ...")
     if cfg.wandb_activate and importlib.util.find_spec("wandb") is None:

@@ -5,7 +5,6 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, List, Optional
 
-import torch
 from rl_games.common.algo_observer import AlgoObserver
 from torch import Tensor
 from tqdm import tqdm
@@ -37,6 +36,14 @@ class EpisodeWindow:
     def means(self) -> Dict[str, float]:
         return {name: sum(v) / len(v) for name, v in self._values.items() if v}
 
+    def get_state(self) -> Dict[str, List[float]]:
+        """For checkpoints: the episodes themselves."""
+        return {name: list(v) for name, v in self._values.items()}
+
+    def set_state(self, state: Dict[str, List[float]]) -> None:
+        """Inverse of `get_state`."""
+        self._values = {name: deque(v, maxlen=self.size) for name, v in state.items()}
+
 
 class TrainingMonitor(AlgoObserver):
     """rl_games' observer: follows the episodes, shows and logs them, and has the agent write its checkpoints."""
@@ -45,7 +52,6 @@ class TrainingMonitor(AlgoObserver):
         self._bar: Optional[tqdm] = None
         self._last_line = 0.0
         self._started = 0.0
-        self.history: List[Dict[str, float]] = []
 
     def after_init(self, algo: Any) -> None:
         self.algo, self.writer = algo, algo.writer
@@ -81,10 +87,10 @@ class TrainingMonitor(AlgoObserver):
             if sigma is not None:
                 self.writer.add_scalar("info/noise_std", sigma.exp().mean().item(), algo.frame)
         self._show(epoch_num, means, num_diverged)
-        if self.window.full:
-            algo.save_if_best(means["held"] + 1e-3 * means["latched"])
         if epoch_num % algo.save_every == 0:
-            algo.save()
+            if self.window.full:
+                algo.save_if_best(means["held"] + 1e-3 * means["latched"])
+            algo.save()  # after the best, whose score it holds
             if self.writer is not None:
                 self.writer.flush()
         if algo.stop_requested:
@@ -121,10 +127,3 @@ class TrainingMonitor(AlgoObserver):
             self._bar.close()
         if self.writer is not None:
             self.writer.flush()
-
-
-def seed_everything(seed: int, deterministic: bool) -> None:
-    """Seed torch; with `deterministic`, refuse algorithms that are not."""
-    torch.manual_seed(seed)
-    if deterministic:
-        torch.use_deterministic_algorithms(True)

@@ -13,6 +13,7 @@ from rl_games.torch_runner import Runner
 from resdex_tasks.errors import UserError
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
+from resdex_tasks.objects import make_objects
 from resdex_tasks.sims.base import CONTROL_HZ
 from runners import checkpoints, evaluate, vec_env, video
 from runners.config import plain
@@ -76,7 +77,8 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
     path = checkpoints.find_checkpoint(cfg.checkpoint)
     state = checkpoints.read_checkpoint(cfg.checkpoint)
     container["task"]["env"]["observation"] = state["kind"]
-    num_objects = len(evaluation_task(container, 1).objects)
+    _say_differences(state, container)
+    num_objects = len(make_objects(container["objects"]))
     rounds = -(-cfg.episodes_per_object // max(1, cfg.num_envs // num_objects))
     per_round = -(-cfg.episodes_per_object // rounds)
     task = evaluation_task(container, per_round * num_objects)
@@ -85,15 +87,27 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
     print(evaluate.table(result))
     in_run = path.parent.name == "nn"
     folder = RUNS / str(cfg.experiment or (path.parent.parent.name if in_run else f"evaluation_{path.stem}"))
-    evaluate.write_json(folder / "evaluation.json", {"checkpoint": path.name, "seed": cfg.seed, **result})
+    about = {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "deterministic": True, "versions": checkpoints.versions()}
+    settings = {key: container[key] for key in ("task", "sim", "objects")}
+    evaluate.write_json(folder / "evaluation.json", {**about, **result, "settings": settings})
     print(f"written to {folder}/evaluation.json")
     if cfg.capture_video:
         record(container, policy, folder)
     return result
 
 
+def _say_differences(state: Dict[str, Any], cfg: Dict[str, Any]) -> None:
+    """Say where the evaluation differs from the training, objects aside."""
+    ignored = ("env.numEnvs", "env.staggerEpisodes", "env.observation", "numThreads")
+    for group in ("task", "sim"):
+        trained, here = checkpoints.flat(state.get(group, {})), checkpoints.flat(cfg[group])
+        for key in sorted({*trained, *here}):
+            if trained.get(key) != here.get(key) and key not in ignored:
+                print(f"note: {group}.{key} is {here.get(key)} here; the policy was trained with {trained.get(key)}")
+
+
 def record(cfg: Dict[str, Any], policy: evaluate.Policy, folder: Path) -> None:
-    """Film one episode on the first object: episode.gif, and episode.png, a strip of six moments."""
+    """Film one episode on the set's first object: episode.gif, and episode.png, a strip of six moments."""
     task = evaluation_task(cfg, 1)
     frames: List[np.ndarray] = []
     labels: List[str] = []
@@ -108,4 +122,4 @@ def record(cfg: Dict[str, Any], policy: evaluate.Policy, folder: Path) -> None:
     video.write_gif(folder / "episode.gif", frames, fps=CONTROL_HZ / STEPS_PER_FRAME)
     video.write_strip(folder / "episode.png", frames, STRIP_FRAMES, labels)
     outcome = "held" if bool(result["held"][0]) else "latched" if bool(result["latched"][0]) else "not lifted"
-    print(f"written to {folder}/episode.gif and {folder}/episode.png (the object was {outcome})")
+    print(f"written to {folder}/episode.gif and {folder}/episode.png ({task.objects[0].name}: {outcome})")

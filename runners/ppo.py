@@ -11,6 +11,10 @@ from runners import checkpoints
 from runners.threads import simulator_first
 
 NEVER = 10**9
+RUNNING = ("current_rewards", "current_shaped_rewards", "current_lengths")
+"""rl_games' sums over the episodes in progress."""
+METERS = ("game_rewards", "game_shaped_rewards", "game_lengths")
+"""rl_games' means over the last episodes."""
 
 
 class ResDexPPO(A2CAgent):
@@ -33,11 +37,12 @@ class ResDexPPO(A2CAgent):
         super().__init__(base_name, params)
         self.scheduler.min_lr = float(self.config.get("min_lr", 1e-6))
         self._max_lr = float(self.config.get("max_lr", 1e-2))
-        self._final_max_lr = float(self.config.get("final_max_lr", self._max_lr))
+        self._final_max_lr = min(self._max_lr, float(self.config.get("final_max_lr", self._max_lr)))
         self.scheduler.max_lr = self._max_lr
         self.dataset.update_mu_sigma = lambda mu, sigma: None  # keeps the rollout's
         self.best_score = float("-inf")
         self.stop_requested = False
+        self._restored_sums: Dict[str, torch.Tensor] = {}
 
     def update_epoch(self) -> int:
         """Count the iteration; its learning rate's ceiling falls geometrically in the second half."""
@@ -58,9 +63,21 @@ class ResDexPPO(A2CAgent):
             **self.config["description"],
             last_lr=self.last_lr,
             best_score=self.best_score,
-            rng={"torch": torch.get_rng_state()},
+            rng={"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
+            statistics={
+                "window": self.algo_observer.window.get_state(),
+                "running": {name: getattr(self, name) for name in RUNNING},
+                "meters": {name: (getattr(self, name).mean, getattr(self, name).current_size) for name in METERS},
+            },
         )
         return state
+
+    def init_current_rewards(self, batch_size: int, current_rewards_shape: Any) -> None:
+        """Start the sums of the episodes in progress; after a restore they go on."""
+        super().init_current_rewards(batch_size, current_rewards_shape)
+        for name, value in self._restored_sums.items():
+            setattr(self, name, value.to(self.ppo_device))
+        self._restored_sums = {}
 
     def save(self, fn: Optional[str] = None) -> None:
         """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used."""
@@ -81,14 +98,22 @@ class ResDexPPO(A2CAgent):
             self.set_weights(state)
             print(f"{fn} holds a policy only: training starts from its weights with a fresh optimizer")
             return
-        same = all(state[key] == description[key] for key in ("task", "sim", "objects"))
+        same = all(state[key] == description[key] for key in ("task", "sim", "objects", "object_source"))
         if not same:
             state["env_state"] = None
         self.set_full_state_weights(state, set_epoch=set_epoch)
         self.last_lr = float(state["last_lr"])
         self.update_lr(self.last_lr)
         self.best_score = float(state["best_score"])
-        torch.set_rng_state(state["rng"]["torch"])
+        torch.set_rng_state(state["rng"]["cpu"])
+        if len(state["rng"]["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
+        if same:
+            statistics = state["statistics"]
+            self.algo_observer.window.set_state(statistics["window"])
+            self._restored_sums = statistics["running"]
+            for name, (mean, size) in statistics["meters"].items():
+                getattr(self, name).mean, getattr(self, name).current_size = mean.to(self.ppo_device), size
         print(f"resumed {fn} at iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}")
         if not same:
             print("the task, its objects or its simulator changed: episodes start anew")

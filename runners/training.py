@@ -4,11 +4,12 @@ import contextlib
 import io
 import os
 import shlex
+import shutil
 import signal
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Any, Dict, Iterator, Sequence
 
 import torch
 from omegaconf import DictConfig
@@ -43,6 +44,9 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     params, description = container["train"]["params"], describe(container, task, overrides)
     if cfg.checkpoint:  # refused before anything is written
         _check_checkpoint(cfg.checkpoint, description, params["config"]["max_epochs"])
+    if task.num_envs < len(task.objects):
+        raise UserError(f"num_envs={task.num_envs} environments cannot hold the {len(task.objects)} objects")
+    new = not folder.exists()
     if rank == 0:
         _make_run_folder(folder, cfg.checkpoint)
         if cfg.wandb_activate:
@@ -55,24 +59,33 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     vec_env.register(task, cfg.rl_device)
     runner = Runner(monitor)
     runner.algo_factory.register_builder("resdex_ppo", lambda **kwargs: ResDexPPO(**kwargs))
-    with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
-        runner.load({"params": params})
-        agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
+            runner.load({"params": params})
+            agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
+    except Exception as error:  # its factories and networks check little and raise anything
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # other runs are in it
+                RUNS.rmdir()
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"rl_games cannot build this training from train.params: {reason}") from error
     if cfg.checkpoint:
         agent.restore(cfg.checkpoint)
-    _print_start(task, agent, folder)
+    if rank == 0:
+        _print_start(task, agent, folder)
     with _stop_after_iteration(agent):
         try:
             agent.train()
         except TrainingStopped:
-            print(f"stopped; go on with: python train.py {' '.join(_resume(overrides, folder))}")
+            print(f"stopped; go on with: {_command(overrides, f'checkpoint={folder}/nn/last.pth')}")
             raise
         finally:
             monitor.close()
     means = monitor.window.means()
     print(f"done: latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f} with exploration noise")
-    print(f"evaluate it without: python train.py task={cfg.task_name} test=True checkpoint={folder}/nn/last.pth")
-    if cfg.capture_video:
+    print(f"evaluate it without: {_command(overrides, 'test=True', f'checkpoint={folder}/nn/last.pth')}")
+    if cfg.capture_video and rank == 0:
         playing.record(container, playing.policy_of(agent.model), folder)
     return folder
 
@@ -91,6 +104,7 @@ def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> 
         "task": cfg["task"],
         "sim": cfg["sim"],
         "objects": task.objects.names,
+        "object_source": cfg["objects"],
         "seed": cfg["seed"],
         "command": " ".join(["python train.py", *overrides]),
         "versions": checkpoints.versions(),
@@ -160,9 +174,11 @@ def _stop_after_iteration(agent: ResDexPPO) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _resume(overrides: Sequence[str], folder: Path) -> List[str]:
-    kept = [o for o in overrides if not o.startswith("checkpoint=")]
-    return [shlex.quote(o) for o in (*kept, f"checkpoint={folder}/nn/last.pth")]
+def _command(overrides: Sequence[str], *more: str) -> str:
+    """A command line with these overrides, the later ones instead of earlier ones of the same key."""
+    keys = tuple(o.split("=", 1)[0] + "=" for o in more)
+    kept = [o for o in overrides if not o.startswith(keys)]
+    return " ".join(["python train.py", *(shlex.quote(o) for o in (*kept, *more))])
 
 
 def _print_start(task: GraspTask, agent: ResDexPPO, folder: Path) -> None:

@@ -18,6 +18,8 @@ TINY = (
     "train.params.config.horizon_length=4",
     "train.params.config.mini_epochs=2",
     "train.params.config.games_to_track=4",
+    "train.params.config.save_frequency=1",
+    "train.params.config.final_max_lr=1e-3",  # as max_lr: else the learning rate knows how long the training will be
     "max_iterations=2",
 )
 """Two iterations in well under a second; each environment ends an episode, so that best.pth is written."""

@@ -181,7 +181,7 @@ def evaluated(folder, *overrides):
 
 def test_evaluation_json_holds_what_was_measured(folder):
     outcome, result = evaluated(folder, "objects.names=[box,cube]", "episodes_per_object=3", "num_envs=4", "seed=5")
-    assert result["checkpoint"] == "last.pth" and result["seed"] == 5
+    assert result["checkpoint"] == "runs/run/nn/last.pth" and result["seed"] == 5
     assert [o["name"] for o in result["objects"]] == ["box", "cube"]
     assert [c["name"] for c in result["categories"]] == ["box"]
     assert all(o["episodes"] >= 3 for o in result["objects"])

@@ -36,10 +36,12 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
         if key not in known:
             raise UserError(f"there is no objects.{key} for the source '{source}'; its keys are {', '.join(known)}")
     for key in LIST_KEYS:
-        if isinstance(cfg.get(key), str):
-            raise UserError(f"objects.{key} is the text '{cfg[key]}'; it must be a list or null: objects.{key}=[...]")
+        if cfg.get(key) is not None and not isinstance(cfg[key], (list, tuple)):
+            raise UserError(f"objects.{key} is {cfg[key]!r}; it must be a list or null: objects.{key}=[...]")
     if "root" in arguments and cfg.get("root") in UNSET:
         raise UserError(f"objects.root is not set: the folder of the data for the source '{source}'")
+    if "root" in arguments and not isinstance(cfg["root"], str):
+        raise UserError(f"objects.root is {cfg['root']!r}; it must be a folder")
     objects = reader(**{arguments[key]: value for key, value in cfg.items() if key in arguments})
     names = cfg.get("names")
     return objects if names is None else objects.select(names)

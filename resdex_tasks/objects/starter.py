@@ -1,4 +1,4 @@
-"""About ten everyday shapes made here, without any download, to start with and to test with.
+"""Eleven everyday shapes made here, without any download, to start with and to test with.
 
 Each is z-up with its frame's origin at its centre of mass, and rests on the table unturned. Lengths are metres.
 """

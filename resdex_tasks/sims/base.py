@@ -4,12 +4,16 @@ World frame of each environment: z up, origin on the floor under the table's cen
 All tensors are float32 on `device` with the environment as first axis (N).
 """
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from resdex_tasks.config import camel_case
+from resdex_tasks.errors import UserError
 
 TABLE_HEIGHT = 0.6
 """m, A.1: the table is 60 cm tall."""
@@ -37,6 +41,12 @@ class WristLaw:
     """N s / m"""
     angular_damping: float
     """Nm s / rad"""
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if not 0 < value < math.inf:
+                raise UserError(f"task.env.wrist.{camel_case(f.name)} is {value}; it must be a positive number")
 
     @property
     def max_speed(self) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resdex_tasks.config import camel_case
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
 from resdex_tasks.shadow_hand import ACTUATED, COUPLED, FINGERS, JOINTS, asset_root
@@ -56,8 +57,11 @@ class MujocoSimConfig:
             raise UserError(f"sim.physics.cone is '{self.cone}'; it can be {' or '.join(CONES)}")
         if self.condim not in (3, 4):
             raise UserError(f"sim.physics.condim is {self.condim}; it can be 3 or 4")
-        if self.substeps < 1:
-            raise UserError(f"sim.physics.substeps is {self.substeps}; it must be at least 1")
+        for key in ("substeps", "iterations", "ls_iterations"):
+            if not 1 <= getattr(self, key) <= 1000:
+                raise UserError(f"sim.physics.{camel_case(key)} is {getattr(self, key)}; it must be 1 to 1000")
+        if len(self.friction) != 3 or min(self.friction) < 0:
+            raise UserError(f"sim.physics.friction needs three numbers of at least 0, not {self.friction}")
 
 
 class SensorLayout:
