@@ -2,6 +2,7 @@
 
 import pickle
 import platform
+import sys
 from pathlib import Path
 from typing import Any, Dict, Mapping
 
@@ -102,3 +103,21 @@ def policy_only(state: Mapping[str, Any]) -> Dict[str, Any]:
     """The part of a training checkpoint that plays: no optimizer, no environments."""
     training = ("optimizer", "env_state", "rng", "statistics", "last_lr", "scaler")
     return {key: value for key, value in state.items() if key not in training}
+
+
+def export(source: str, target: str) -> None:
+    """Write the part of a training checkpoint that plays, as `checkpoints/` ships it."""
+    path = Path(target)
+    if path.suffix != ".pth" or not path.parent.is_dir():
+        raise UserError(f"{target} must be a .pth file in a folder that exists")
+    write_checkpoint(path, policy_only(read_checkpoint(source)))
+    print(f"written to {target}, {path.stat().st_size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("python -m runners.checkpoints runs/NAME/nn/last.pth checkpoints/NAME.pth")
+    try:
+        export(*sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -317,3 +317,20 @@ def test_the_policy_played_is_the_one_trained(tmp_path, normalize):
             hidden = torch.nn.functional.elu(hidden @ weight.T + bias)
         expected = (hidden @ weights["a2c_network.mu.weight"].T + weights["a2c_network.mu.bias"]).clamp(-1, 1)
     torch.testing.assert_close(played, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_an_exported_policy_plays_like_its_training_checkpoint(tmp_path):
+    run = train(tmp_path)
+    checkpoints.export(str(run / "nn" / "last.pth"), str(tmp_path / "policy.pth"))
+    whole, policy = (checkpoints.read_checkpoint(str(p)) for p in (run / "nn" / "last.pth", tmp_path / "policy.pth"))
+    assert not {"optimizer", "env_state", "rng", "statistics"} & set(policy)
+    assert all(torch.equal(policy["model"][key], whole["model"][key]) for key in whole["model"])
+    assert (tmp_path / "policy.pth").stat().st_size < (run / "nn" / "last.pth").stat().st_size
+    outcome = call(tmp_path, *TINY, "test=True", f"checkpoint={tmp_path}/policy.pth", "episodes_per_object=2")
+    assert outcome.status == 0, outcome.err
+
+
+def test_an_export_to_a_strange_place_is_refused(tmp_path):
+    run = train(tmp_path)
+    with pytest.raises(UserError, match=r"\.pth"):
+        checkpoints.export(str(run / "nn" / "last.pth"), str(tmp_path / "nowhere" / "policy.pth"))
