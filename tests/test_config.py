@@ -236,6 +236,11 @@ def flat(cfg):
     return dict(walk(plain(cfg), ""))
 
 
+def test_the_default_is_the_papers_task_but_for_the_off_table_condition():
+    default, paper = (flat(load_config([f"preset={name}"])[0]) for name in ("default", "paper"))
+    assert {key for key in default if default[key] != paper[key]} == {"task.env.reward.liftClearance"}
+
+
 def test_the_presets_differ_by_values_of_the_task_only():
     paper, official = (flat(load_config([f"preset={name}", "scale=paper"])[0]) for name in ("paper", "official"))
     assert paper.keys() == official.keys()
@@ -251,8 +256,8 @@ def test_the_presets_differ_by_values_of_the_task_only():
     assert paper["task.env.reward.liftFlatHeight"] is None and official["task.env.reward.liftFlatHeight"] == 0.8
 
 
-@pytest.mark.parametrize("preset, term", [("paper", "pose"), ("official", "proposal")])
-def test_both_presets_train(tmp_path, preset, term):
+@pytest.mark.parametrize("preset, term", [("default", "pose"), ("paper", "pose"), ("official", "proposal")])
+def test_every_preset_trains(tmp_path, preset, term):
     outcome = call(tmp_path, *TINY, "experiment=run", f"preset={preset}", "max_iterations=1")
     assert outcome.status == 0, outcome.err
     assert f"reward: {term} + " in outcome.out
