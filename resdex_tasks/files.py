@@ -7,7 +7,7 @@ from typing import Callable
 from resdex_tasks.errors import UserError
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a neighbour of `path`, then rename it.
 
     Raises:

@@ -116,4 +116,4 @@ def write_json(path: Path, content: Dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    write_atomically(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n") and None)
+    write_atomically(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n"))
