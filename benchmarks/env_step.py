@@ -83,7 +83,7 @@ class Physics:
         sim = task.sim
         self.model, self.substeps = sim.scene.model, sim.config.substeps
         self.batch = Batch(self.model, task.num_envs, sim.batch.nthread, persistent=persistent)
-        put_objects(self.batch, sim.scene, sim.object_index.numpy())
+        put_objects(self.batch, sim.scene, np.arange(task.num_envs), sim.object_index.numpy())
         self.ctrl = self.batch.bind("ctrl")
         self.wrench = self.batch.bind("xfrc_applied")[:, self.model.body(scene.ROOT_BODY).id]
 
@@ -188,7 +188,7 @@ def breakdown(task: GraspTask, blocks: List[Block], repeats: int, clock: Clock) 
     timer = ExclusiveTimer(clock)
     timer.wrap(task.sim.batch, "step", "physics")
     timer.wrap(task.sim, "step", "controls in, warnings out")
-    timer.wrap(task.sim, "_read_state", "reading the state")
+    timer.wrap(task.sim, "_measure", "reading the state")
     timer.wrap(task.sim, "reset", "reset: simulator")
     timer.wrap(task, "reset_idx", "reset: task")
     timer.wrap(task, "compute_reward", "reward")

@@ -23,6 +23,7 @@ from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim
 
 PROPOSALS = ("first", "random")
 HAND_YAWS = ("random", "proposal")
+OBJECT_SAMPLINGS = ("fixed", "random")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class TaskConfig:
     """m above the table, of the hand's root at reset (A.1: 20 cm)."""
     clip_observations: float
     clip_actions: float
+    object_sampling: str
+    """'fixed': an environment keeps its object; 'random': it draws one of the set at every reset, so that few
+    environments meet all objects."""
     proposal: str
     """Which proposal of the object an episode uses: 'first', or 'random' at every reset."""
     hand_yaw: str
@@ -53,6 +57,7 @@ class TaskConfig:
     def __post_init__(self) -> None:
         for key, value, known in (
             ("observation", self.observation, tuple(SIZES)),
+            ("objectSampling", self.object_sampling, OBJECT_SAMPLINGS),
             ("proposal", self.proposal, PROPOSALS),
             ("handYaw", self.hand_yaw, HAND_YAWS),
         ):
@@ -127,7 +132,6 @@ class GraspTask:
             for o in self.objects
         ]
         self._rest_height = torch.tensor(np.concatenate(heights), dtype=torch.float32, device=self.device)
-        self._object_index = self.sim.object_index.to(self.device)
 
     def reset(self) -> Tensor:
         """Start a new episode everywhere. Returns the observation (N, num_obs)."""
@@ -144,8 +148,11 @@ class GraspTask:
         n = len(env_ids)
         if n == 0:
             return
+        if self.config.object_sampling == "random":
+            drawn = torch.randint(len(self.objects), (n,), generator=self.generator, device=self.device)
+            self.sim.put_objects(env_ids, drawn)
         uniform = torch.rand(3, n, generator=self.generator, device=self.device)
-        objects = self._object_index[env_ids]
+        objects = self.sim.object_index[env_ids]
         proposal = self._first[objects]
         if self.config.proposal == "random":
             proposal = proposal + (uniform[0] * self._count[objects]).long()

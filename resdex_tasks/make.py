@@ -2,7 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 import torch
 
@@ -12,6 +12,9 @@ from resdex_tasks.grasp_task import GraspTask, TaskConfig
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.sims.base import GraspSim, WristLaw
+
+MAX_BUFFER = 10_000
+"""Contacts or constraints of one environment: far above what a scene needs, and still no typing slip."""
 
 
 @dataclass(frozen=True)
@@ -24,29 +27,68 @@ class SimRequest:
     wrist_law: WristLaw
     device: str
 
+    def only(self, *keys: str) -> Dict[str, Any]:
+        """The settings, which must be these and no others."""
+        for key in self.settings:
+            if key not in keys:
+                raise UserError(f"unknown key sim.{key}; the keys are name, {', '.join(keys)}")
+        for key in keys:
+            if key not in self.settings:
+                raise UserError(f"missing key sim.{key}")
+        return dict(self.settings)
+
+
+def _need(packages: Sequence[str], what: str) -> None:
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            raise UserError(what)
+
 
 def _mujoco(request: SimRequest) -> GraspSim:
-    if importlib.util.find_spec("mujoco") is None:
-        raise UserError("sim=mujoco needs the package mujoco (Python 3.10 or newer): pip install mujoco==3.17.0")
+    needs = "sim=mujoco needs mujoco 3.17, on Python 3.10 or newer: pip install mujoco==3.17.0"
+    _need(["mujoco"], needs)
     try:
         from resdex_tasks.sims.mujoco import MujocoSim
         from resdex_tasks.sims.mujoco_model import MujocoSimConfig
     except ImportError as error:
-        raise UserError(f"sim=mujoco needs mujoco 3.17 (pip install mujoco==3.17.0): {error}") from error
+        raise UserError(f"{needs} ({error})") from error
 
     if request.device != "cpu":
-        raise UserError(f"sim=mujoco runs on the CPU; sim_device={request.device} needs a GPU simulator")
-    settings = dict(request.settings)
-    threads = settings.pop("numThreads")
+        raise UserError(f"sim=mujoco runs on the CPU; sim_device={request.device} needs sim=mujoco_warp")
+    settings = request.only("numThreads", "physics")
+    threads = settings["numThreads"]
     if type(threads) is not int or threads < 0:
         raise UserError(f"sim.numThreads is {threads}; it must be a whole number, 0 for every core")
-    physics = read_config(MujocoSimConfig, settings.pop("physics"), "sim.physics")
-    if settings:
-        raise UserError(f"unknown key sim.{next(iter(settings))}; the keys are name, numThreads, physics")
+    physics = read_config(MujocoSimConfig, settings["physics"], "sim.physics")
     return MujocoSim(request.objects, request.object_index, physics, request.wrist_law, threads)
 
 
-SIMS: Dict[str, Callable[[SimRequest], GraspSim]] = {"mujoco": _mujoco}
+def _mujoco_warp(request: SimRequest) -> GraspSim:
+    needs = "sim=mujoco_warp needs MuJoCo Warp, on Python 3.10 or newer: pip install 'resdex[warp]'"
+    _need(["mujoco", "warp", "mujoco_warp"], needs)
+    try:
+        from resdex_tasks.sims.mujoco_model import MujocoSimConfig
+        from resdex_tasks.sims.mujoco_warp import MujocoWarpSim
+    except ImportError as error:
+        raise UserError(f"{needs} ({error})") from error
+
+    settings = request.only("contactsPerEnv", "constraintsPerEnv", "physics")
+    for key in ("contactsPerEnv", "constraintsPerEnv"):
+        size = settings[key]
+        if size is not None and (type(size) is not int or not 1 <= size <= MAX_BUFFER):
+            raise UserError(f"sim.{key} is {size}; it must be a whole number from 1 to {MAX_BUFFER}, or null")
+    return MujocoWarpSim(
+        request.objects,
+        request.object_index,
+        read_config(MujocoSimConfig, settings["physics"], "sim.physics"),
+        request.wrist_law,
+        request.device,
+        settings["contactsPerEnv"],
+        settings["constraintsPerEnv"],
+    )
+
+
+SIMS: Dict[str, Callable[[SimRequest], GraspSim]] = {"mujoco": _mujoco, "mujoco_warp": _mujoco_warp}
 """Name in cfg/sim -> how it is built. Engine packages are imported only when their simulator is asked for."""
 
 

@@ -4,6 +4,7 @@ import difflib
 import importlib.util
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
@@ -18,7 +19,8 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.paths import CFG_DIR
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
-CPU_SIMS = ("mujoco",)
+GPU_SIM_PACKAGES = {"mujoco_warp": ("mujoco", "warp", "mujoco_warp")}
+"""Simulators that run on CUDA, the best first -> the packages they need."""
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "swish", "gelu", "softplus", "None")
 """What rl_games' network builder knows."""
 
@@ -81,20 +83,35 @@ def _check_groups(overrides: Sequence[str]) -> None:
 def automatic_choices(overrides: Sequence[str]) -> Tuple[List[str], str]:
     """Resolve sim=auto and scale=auto by what the machine has.
 
+    sim: the best GPU simulator that is installed where there is CUDA, else `mujoco`, which needs none.
+
     Returns:
-        The overrides that make the choices, and one line that says them.
+        The overrides that make the choices, and one line that says them and why.
     """
     chosen, said = [], []
     sim = _override_of(overrides, "sim")
+    cuda = torch.cuda.is_available()
     if sim in ("", "auto"):
-        sim = "mujoco"
+        sim, why = _best_sim(cuda, _override_of(overrides, "sim_device"))
         chosen.append(f"sim={sim}")
-        said.append(f"sim={sim}")
+        said.append(f"sim={sim} ({why})")
     if _override_of(overrides, "scale") in ("", "auto"):
-        scale = "cpu" if sim in CPU_SIMS else "paper"
-        chosen.append(f"scale={scale}")
-        said.append(f"scale={scale} (the simulator runs on the {'CPU' if sim in CPU_SIMS else 'GPU'})")
+        gpu = cuda and sim in GPU_SIM_PACKAGES and _override_of(overrides, "sim_device") != "cpu"
+        chosen.append(f"scale={'paper' if gpu else 'cpu'}")
+        said.append(f"scale={'paper' if gpu else 'cpu'} (the simulator runs on the {'GPU' if gpu else 'CPU'})")
     return chosen, f"chosen for this machine: {', '.join(said)}" if said else ""
+
+
+def _best_sim(cuda: bool, sim_device: str) -> Tuple[str, str]:
+    """The simulator that sim=auto takes, and why."""
+    if sim_device == "cpu":
+        return "mujoco", "sim_device=cpu"
+    if not cuda:
+        return "mujoco", "no CUDA device"
+    for sim, packages in GPU_SIM_PACKAGES.items():
+        if all(importlib.util.find_spec(package) is not None for package in packages):
+            return sim, "CUDA"
+    return "mujoco", "for the GPU: pip install 'resdex[warp]'"
 
 
 def load_config(overrides: Sequence[str]) -> Tuple[DictConfig, str]:
@@ -201,20 +218,24 @@ def _check_values(cfg: DictConfig) -> None:
         raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
     if not cfg.headless:
         raise UserError("headless=False: there is no window; capture_video=True films an episode")
-    for key in ("sim_device", "rl_device"):
-        cfg[key] = _device(key, str(cfg[key]))
+    for key, on_gpu in (("sim_device", cfg.sim.name in GPU_SIM_PACKAGES), ("rl_device", True)):
+        cfg[key] = _device(key, str(cfg[key]), on_gpu)
     config.device = config.device_name = cfg.rl_device
 
 
-def _device(key: str, value: str) -> str:
+def _device(key: str, value: str, on_gpu: bool) -> str:
+    """The device of `key`; `auto` is this process's GPU where `on_gpu` and there is one."""
     if value == "auto":
-        cuda = key == "rl_device" and torch.cuda.is_available()
+        cuda = on_gpu and torch.cuda.is_available()
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu"
-    if value != "cpu" and not value.startswith("cuda"):
+    if value == "cpu":
+        return value
+    if not re.fullmatch(r"cuda(:\d+)?", value):
         raise UserError(f"{key} is '{value}'; it can be auto, cpu or cuda:N")
-    if value != "cpu" and not torch.cuda.is_available():
-        raise UserError(f"{key}={value}, but torch finds no CUDA device")
-    return value
+    number = int(value[5:] or 0)
+    if number >= torch.cuda.device_count():
+        raise UserError(f"{key}={value}, but torch finds {torch.cuda.device_count() or 'no'} CUDA device(s)")
+    return f"cuda:{number}"
 
 
 def plain(cfg: DictConfig) -> Dict[str, Any]:

@@ -67,7 +67,7 @@ def evaluate(task: GraspTask, policy: Policy, rounds: int) -> Dict[str, Any]:
     """
     if task.config.stagger_episodes:
         raise ValueError("evaluation needs whole episodes: stagger_episodes must be off")
-    index = task.sim.object_index
+    index = task.sim.object_index.cpu()
     with simulator_first():
         results = [run_episodes(task, policy) for _ in range(rounds)]
     latched, held = (torch.stack([r[name] for r in results]).cpu() for name in ("latched", "held"))

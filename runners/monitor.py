@@ -3,11 +3,13 @@
 import sys
 import time
 from collections import deque
-from typing import Any, Deque, Dict, List, Optional
+from typing import Any, Deque, Dict, List, Optional, Set
 
 from rl_games.common.algo_observer import AlgoObserver
 from torch import Tensor
 from tqdm import tqdm
+
+from resdex_tasks.sims.base import Overflow
 
 LINE_INTERVAL = 30.0
 """s between two lines where the output is no terminal."""
@@ -52,6 +54,7 @@ class TrainingMonitor(AlgoObserver):
         self._bar: Optional[tqdm] = None
         self._last_line = 0.0
         self._started = 0.0
+        self._warned: Set[str] = set()
 
     def after_init(self, algo: Any) -> None:
         self.algo, self.writer = algo, algo.writer
@@ -78,15 +81,19 @@ class TrainingMonitor(AlgoObserver):
 
     def after_print_stats(self, frame: int, epoch_num: int, total_time: float) -> None:
         algo, means = self.algo, self.window.means()
-        num_diverged = algo.vec_env.task.num_diverged
+        task = algo.vec_env.task
+        num_diverged, overflows = task.num_diverged, task.sim.overflows()
         if self.writer is not None:
             for name, value in means.items():
                 self.writer.add_scalar(name if "/" in name else f"success/{name}", value, algo.frame)
             self.writer.add_scalar("info/diverged_environments", num_diverged, algo.frame)
+            for overflow in overflows:
+                self.writer.add_scalar(f"info/dropped_{overflow.name}", overflow.count, algo.frame)
             sigma = algo.model.a2c_network.sigma if hasattr(algo.model.a2c_network, "sigma") else None
             if sigma is not None:
                 self.writer.add_scalar("info/noise_std", sigma.exp().mean().item(), algo.frame)
         self._show(epoch_num, means, num_diverged)
+        self._warn(overflows)
         if epoch_num % algo.save_every == 0:
             if self.window.full:
                 algo.save_if_best(means["held"] + 1e-3 * means["latched"])
@@ -121,6 +128,13 @@ class TrainingMonitor(AlgoObserver):
             done = max(epoch_num - self._first_epoch, 1)
             left = elapsed / done * (self.algo.max_epochs - epoch_num)
             print(f"iteration {epoch_num}/{self.algo.max_epochs}: {text}, {left / 60:.0f} min left", flush=True)
+
+    def _warn(self, overflows: List[Overflow]) -> None:
+        """Say once of each buffer that it is too small."""
+        for overflow in overflows:
+            if overflow.name not in self._warned:
+                self._warned.add(overflow.name)
+                tqdm.write(f"warning: {overflow}")
 
     def close(self) -> None:
         if self._bar is not None:

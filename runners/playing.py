@@ -64,8 +64,8 @@ def load_policy(cfg: Dict[str, Any], state: Dict[str, Any], task: GraspTask, nam
 
 
 def evaluation_task(cfg: Dict[str, Any], num_envs: int) -> GraspTask:
-    """The configured task, its episodes whole from the first one on."""
-    env = {**cfg["task"]["env"], "staggerEpisodes": False}
+    """The configured task, its episodes whole from the first one on, every environment with its own object."""
+    env = {**cfg["task"]["env"], "staggerEpisodes": False, "objectSampling": "fixed"}
     return make_task({**cfg, "task": {**cfg["task"], "env": env}}, num_envs, cfg["seed"])
 
 
@@ -85,6 +85,8 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
     policy = load_policy(container, state, task, cfg.checkpoint)
     result = evaluate.evaluate(task, policy, rounds)
     print(evaluate.table(result))
+    for overflow in task.sim.overflows():
+        print(f"warning: {overflow}")
     in_run = path.parent.name == "nn"
     folder = RUNS / str(cfg.experiment or (path.parent.parent.name if in_run else f"evaluation_{path.stem}"))
     about = {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "deterministic": True, "versions": checkpoints.versions()}
@@ -98,7 +100,7 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
 
 def _say_differences(state: Dict[str, Any], cfg: Dict[str, Any]) -> None:
     """Say where the evaluation differs from the training, objects aside."""
-    ignored = ("env.numEnvs", "env.staggerEpisodes", "env.observation", "numThreads")
+    ignored = ("env.numEnvs", "env.staggerEpisodes", "env.objectSampling", "env.observation", "numThreads")
     for group in ("task", "sim"):
         trained, here = checkpoints.flat(state.get(group, {})), checkpoints.flat(cfg[group])
         for key in sorted({*trained, *here}):

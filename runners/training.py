@@ -44,8 +44,11 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     params, description = container["train"]["params"], describe(container, task, overrides)
     if cfg.checkpoint:  # refused before anything is written
         _check_checkpoint(cfg.checkpoint, description, params["config"]["max_epochs"])
-    if task.num_envs < len(task.objects):
-        raise UserError(f"num_envs={task.num_envs} environments cannot hold the {len(task.objects)} objects")
+    if task.num_envs < len(task.objects) and task.config.object_sampling == "fixed":
+        raise UserError(
+            f"num_envs={task.num_envs} environments cannot hold the {len(task.objects)} objects; "
+            "task.env.objectSampling=random draws one at every reset"
+        )
     new = not folder.exists()
     if rank == 0:
         _make_run_folder(folder, cfg.checkpoint)

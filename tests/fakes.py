@@ -100,6 +100,9 @@ class FakeSim(GraspSim):
         now.fingertip_wrenches[env_ids] = 0.0
         now.object[env_ids] = torch.cat((object_pose, torch.zeros(len(env_ids), 6)), dim=1)
 
+    def put_objects(self, env_ids: Tensor, object_index: Tensor) -> None:
+        self.object_index[env_ids] = object_index
+
     def get_state(self) -> dict:
         return {"now": copy.deepcopy(self.now.__dict__), "steps": self.steps}
 
@@ -127,7 +130,7 @@ def mujoco_sim(names: Sequence[str], object_index: Optional[Sequence[int]] = Non
     from resdex_tasks.sims.mujoco import MujocoSim
     from resdex_tasks.sims.mujoco_model import MujocoSimConfig
 
-    settings = yaml.safe_load((CFG_DIR / "sim" / "mujoco.yaml").read_text())["physics"]
+    settings = yaml.safe_load((CFG_DIR / "physics" / "mujoco.yaml").read_text())
     config = dataclasses.replace(read_config(MujocoSimConfig, settings, "sim.physics"), **physics)
     index = range(len(names)) if object_index is None else object_index
     return MujocoSim(starter_objects().select(names), torch.as_tensor(list(index)), config, wrist_law(), num_threads)

@@ -7,6 +7,7 @@ All tensors are float32 on `device` with the environment as first axis (N).
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from typing import List
 
 import numpy as np
 import torch
@@ -86,6 +87,21 @@ class SimState:
         return torch.isfinite(torch.stack(sums).sum(dim=0))
 
 
+@dataclass(frozen=True)
+class Overflow:
+    """A buffer of the engine that was too small: what did not fit was dropped."""
+
+    name: str
+    """What was dropped."""
+    count: int
+    """In how many environment steps, since the start."""
+    remedy: str
+    """The setting to change, as the end of a sentence."""
+
+    def __str__(self) -> str:
+        return f"the simulator dropped {self.name} in {self.count} environment steps so far: {self.remedy}"
+
+
 class GraspSim(ABC):
     """N environments, each with one hand, one table and one object of the object set."""
 
@@ -95,7 +111,7 @@ class GraspSim(ABC):
     joint_limits: Tensor
     """(22, 2) lower and upper limit, rad."""
     object_index: Tensor
-    """(N,) int64: which object of the set stands in which environment."""
+    """(N,) int64 on `device`: which object of the set stands in which environment."""
     diverged: Tensor
     """(N,) bool: environments whose physics broke down (NaN, explosion) in the last step; their state is the engine's
     own reset state, finite but meaningless, until `reset`."""
@@ -124,6 +140,14 @@ class GraspSim(ABC):
         """
 
     @abstractmethod
+    def put_objects(self, env_ids: Tensor, object_index: Tensor) -> None:
+        """Stand other objects of the set in n environments, whose state is meaningless until the `reset` that follows.
+
+        Args:
+            env_ids: (n,) int64; object_index: (n,) int64.
+        """
+
+    @abstractmethod
     def get_state(self) -> dict:
         """Everything needed to continue bit-exactly, as a dict of tensors (for checkpoints)."""
 
@@ -134,3 +158,7 @@ class GraspSim(ABC):
     @abstractmethod
     def render(self, env_id: int, width: int, height: int) -> np.ndarray:
         """(height, width, 3) uint8 image of one environment. Needs no screen."""
+
+    def overflows(self) -> List[Overflow]:
+        """The engine's buffers that were too small so far."""
+        return []

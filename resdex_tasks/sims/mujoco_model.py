@@ -33,7 +33,7 @@ COLOURS = {"hand": (0.82, 0.83, 0.86, 1.0), "object": (0.93, 0.55, 0.22, 1.0), "
 
 @dataclass(frozen=True)
 class MujocoSimConfig:
-    """`cfg/sim/mujoco.yaml`, `cfg/sim/mujoco_warp.yaml`: the physics that the two MuJoCo simulators share."""
+    """`cfg/physics/mujoco.yaml`: the physics that the two MuJoCo simulators share."""
 
     substeps: int
     """Physics steps per control step; the control step is 1/60 s."""
