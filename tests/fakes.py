@@ -121,19 +121,47 @@ def fake_task(
     return GraspTask(FakeSim(num_envs, len(chosen), on_step), chosen, task_config(preset, **changes), seed)
 
 
-def mujoco_sim(names: Sequence[str], object_index: Optional[Sequence[int]] = None, num_threads: int = 1, **physics):
-    """A `MujocoSim` with the physics of cfg/sim/mujoco.yaml; `physics` are fields of `MujocoSimConfig` to change.
-
-    Skips the test where the engine is missing (Python 3.8).
-    """
+def physics(**changes):
+    """cfg/physics/mujoco.yaml as a `MujocoSimConfig`; skips the test where the engine is missing (Python 3.8)."""
     pytest.importorskip("mujoco.batch")
-    from resdex_tasks.sims.mujoco import MujocoSim
     from resdex_tasks.sims.mujoco_model import MujocoSimConfig
 
     settings = yaml.safe_load((CFG_DIR / "physics" / "mujoco.yaml").read_text())
-    config = dataclasses.replace(read_config(MujocoSimConfig, settings, "sim.physics"), **physics)
-    index = range(len(names)) if object_index is None else object_index
-    return MujocoSim(starter_objects().select(names), torch.as_tensor(list(index)), config, wrist_law(), num_threads)
+    return dataclasses.replace(read_config(MujocoSimConfig, settings, "sim.physics"), **changes)
+
+
+def _index(names: Sequence[str], object_index: Optional[Sequence[int]]) -> Tensor:
+    return torch.as_tensor(list(range(len(names)) if object_index is None else object_index))
+
+
+def mujoco_sim(names: Sequence[str], object_index: Optional[Sequence[int]] = None, num_threads: int = 1, **changes):
+    """A `MujocoSim`; `changes` are fields of `MujocoSimConfig`."""
+    config = physics(**changes)
+    from resdex_tasks.sims.mujoco import MujocoSim
+
+    objects = starter_objects().select(names)
+    return MujocoSim(objects, _index(names, object_index), config, wrist_law(), num_threads)
+
+
+def warp_sim(
+    names: Sequence[str],
+    object_index: Optional[Sequence[int]] = None,
+    max_contacts: Optional[int] = None,
+    max_constraints: Optional[int] = None,
+    device: str = "cpu",
+    **changes,
+):
+    """A `MujocoWarpSim`; `changes` are fields of `MujocoSimConfig`. Skips the test where MuJoCo Warp is missing."""
+    pytest.importorskip("mujoco_warp")
+    config = physics(**changes)
+    from resdex_tasks.sims.mujoco_warp import MujocoWarpSim
+
+    objects = starter_objects().select(names)
+    index = _index(names, object_index)
+    return MujocoWarpSim(objects, index, config, wrist_law(), device, max_contacts, max_constraints)
+
+
+SIMULATORS = {"mujoco": mujoco_sim, "mujoco_warp": warp_sim}
 
 
 def mujoco_task(

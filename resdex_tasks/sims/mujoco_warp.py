@@ -38,7 +38,7 @@ def contacts_per_env(scene: Scene) -> int:
 
     Pairs of geoms that are near enough to be checked need room in it too, and an object's pieces lie close together.
     """
-    return 48 + 4 * scene.used.shape[1]
+    return 40 + 2 * scene.used.shape[1]
 
 
 def constraints_per_env(scene: Scene) -> int:

@@ -1,0 +1,176 @@
+"""Do the two MuJoCo simulators compute the same step, and the same success?
+
+One step: a policy acts on the CPU simulator; every state that it visits, with its command, is also loaded into
+MuJoCo Warp, which takes the same control step. What the two then measure is compared, environment by environment, where
+the hand touches the object: every tensor of the interface, and the task's observation and reward. Warp computes in
+float32, MuJoCo in float64, so the difference is rounding, enlarged where a contact opens or closes.
+
+Episodes (`--episodes`): chaos takes the trajectories apart, so what must agree over an episode is its statistics: the
+success rates of the same policy, with 95 % intervals.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
+
+from benchmarks.report import machine, table
+from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.sims.mujoco_warp import SAVED
+from runners import checkpoints, evaluate
+from runners.config import load_config, plain
+from runners.playing import evaluation_task, load_policy
+
+VELOCITIES = "all velocities, m/s and rad/s"
+
+
+def load_into_warp(cpu: GraspTask, warp: GraspTask) -> None:
+    """Put the warp task into the CPU task's state, as exactly as float32 allows."""
+    state = cpu.get_state()
+    batch = cpu.sim.batch
+    state["sim"] = {name: torch.from_numpy(batch.bind(name).astype(np.float32)) for name in SAVED}
+    state["sim"]["object_index"] = cpu.sim.object_index
+    warp.set_state(state)
+
+
+def measurements(task: GraspTask, reward: Tensor) -> Dict[str, Tensor]:
+    """What is compared, name and unit -> (N, K), on the CPU."""
+    state = task.sim.state()
+    tips, wrenches, obj = state.fingertips, state.fingertip_wrenches, state.object
+    parts = {
+        "joint positions, rad": state.joint_pos,
+        "joint velocities, rad/s": state.joint_vel,
+        "palm and root position, m": torch.cat((state.palm_pose[:, :3], state.root_pose[:, :3]), dim=1),
+        "palm and root quaternion": torch.cat((state.palm_pose[:, 3:], state.root_pose[:, 3:]), dim=1),
+        "fingertip positions, m": tips[..., :3],
+        "fingertip quaternions": tips[..., 3:7],
+        "fingertip velocities, m/s": tips[..., 7:10],
+        "fingertip angular velocities, rad/s": tips[..., 10:],
+        "fingertip forces, N": wrenches[..., :3],
+        "fingertip torques, Nm": wrenches[..., 3:],
+        "object position, m": obj[:, :3],
+        "object quaternion": obj[:, 3:7],
+        "object velocity, m/s": obj[:, 7:10],
+        "object angular velocity, rad/s": obj[:, 10:],
+        VELOCITIES: torch.cat((state.joint_vel, tips[..., 7:].flatten(1), obj[:, 7:]), dim=1),
+        "observation": task.obs,
+        "reward": reward[:, None],
+    }
+    return {name: value.flatten(1).cpu().clone() for name, value in parts.items()}
+
+
+def touching(task: GraspTask) -> Tensor:
+    """(N,) bool: a contact between the hand and the object transmits force, by the CPU engine's own list."""
+    sim, out = task.sim, torch.zeros(task.num_envs, dtype=torch.bool)
+    obj = sim.scene.model.body("object").id
+    for env in range(task.num_envs):
+        data, body_of = sim.batch.get_data(env), sim.scene.model.geom_bodyid
+        bodies = body_of[data.contact.geom[data.contact.efc_address >= 0]]
+        # the world is body 0; every body but the object is the hand's
+        out[env] = bool(((bodies == obj).any(axis=1) & (bodies > 0).all(axis=1)).any())
+    return out
+
+
+def compare_steps(
+    cpu: GraspTask, warp: GraspTask, policy: evaluate.Policy, num_states: int
+) -> Tuple[Dict[str, Tensor], Tensor]:
+    """Absolute differences after one control step, for at least `num_states` states.
+
+    Returns:
+        name -> (S, K) differences, and the object (S,) that stood in the state's environment.
+    """
+    differences: Dict[str, List[Tensor]] = {}
+    objects: List[Tensor] = []
+    obs = cpu.reset()
+    warp.reset()
+    while sum(len(o) for o in objects) < num_states:
+        action = policy(obs)
+        load_into_warp(cpu, warp)
+        obs, reward, done, _ = cpu.step(action)
+        _, warp_reward, warp_done, _ = warp.step(action.to(warp.device))
+        # an environment that starts anew shows its new episode, not the step
+        chosen = touching(cpu) & ~done & ~warp_done.cpu()
+        ours, theirs = measurements(cpu, reward), measurements(warp, warp_reward)
+        for name, value in ours.items():
+            differences.setdefault(name, []).append((value - theirs[name])[chosen].abs())
+        objects.append(cpu.sim.object_index[chosen].clone())
+    return {name: torch.cat(values) for name, values in differences.items()}, torch.cat(objects)
+
+
+def make_tasks(args: argparse.Namespace) -> Tuple[GraspTask, GraspTask, evaluate.Policy]:
+    """The same task on both simulators, and the checkpoint's deterministic policy."""
+    state = checkpoints.read_checkpoint(args.checkpoint)
+    tasks = []
+    for sim, device in (("mujoco", "cpu"), ("mujoco_warp", args.device)):
+        cfg = configuration(args, [f"sim={sim}", f"sim_device={device}"])
+        cfg["task"]["env"]["observation"] = state["kind"]
+        tasks.append(evaluation_task(cfg, args.num_envs))
+    policy = load_policy(cfg, state, tasks[0], args.checkpoint)
+    return tasks[0], tasks[1], lambda obs: policy(obs).to(obs.device)
+
+
+def configuration(args: argparse.Namespace, chosen: Sequence[str]) -> Dict[str, Any]:
+    overrides = [*args.overrides, *chosen, "scale=cpu", f"num_envs={args.num_envs}", f"seed={args.seed}"]
+    return plain(load_config(overrides)[0])
+
+
+def step_table(differences: Dict[str, Tensor]) -> str:
+    rows: List[Tuple[str, ...]] = [("difference after one control step", "median", "median state", "99 %", "largest")]
+    for name, values in differences.items():
+        worst = values.amax(dim=1)
+        shown = (np.median(values), np.median(worst), np.quantile(values, 0.99), worst.max())
+        rows.append((name, *(f"{float(v):.1e}" for v in shown)))
+    return table(rows)
+
+
+def episode_table(tasks: Dict[str, GraspTask], policy: evaluate.Policy, rounds: int) -> str:
+    def cell(rate: Dict[str, float]) -> str:
+        return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
+
+    rows = [("simulator", "episodes", "latched % [95 %]", "held % [95 %]")]
+    for name, task in tasks.items():
+        result = evaluate.evaluate(task, policy, rounds)["all"]
+        rows.append((name, str(result["episodes"]), cell(result["latched"]), cell(result["held"])))
+    return table(rows)
+
+
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.add_argument("--checkpoint", default="base_box", help="the policy that acts")
+    parser.add_argument("--device", default="cpu", help="of MuJoCo Warp: cpu or cuda:N")
+    parser.add_argument("--num-envs", type=int, default=44)
+    parser.add_argument("--states", type=int, default=2000, help="states with hand-object contact to compare, at least")
+    parser.add_argument("--episodes", type=int, default=0, help="episodes to compare the success rates of")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("overrides", nargs="*", default=["objects.names=null"], help="key=value as for train.py")
+    return parser.parse_args(argv)
+
+
+def main(argv: Optional[Sequence[str]] = None) -> Dict[str, Tensor]:
+    """Print the comparison; returns the differences."""
+    args = parse(argv)
+    said = machine()
+    cpu, warp, policy = make_tasks(args)
+    print(f"{said}\n{args.checkpoint} on {len(cpu.objects)} objects, MuJoCo Warp on {args.device}, seed {args.seed}\n")
+    differences, objects = compare_steps(cpu, warp, policy, args.states)
+    print(f"{len(objects)} states in which the hand touches one of {len(objects.unique())} objects:\n")
+    print(step_table(differences))
+    print("\nmedian, 99 %: over all numbers of all states; median state: the median of the states' worst numbers")
+    for overflow in warp.sim.overflows():
+        print(f"warning: {overflow}")
+    if args.episodes:
+        rounds = -(-args.episodes // args.num_envs)
+        print("\n" + episode_table({"mujoco": cpu, "mujoco_warp": warp}, policy, rounds))
+    return differences
+
+
+if __name__ == "__main__":
+    main()
