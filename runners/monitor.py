@@ -16,7 +16,7 @@ LINE_INTERVAL = 30.0
 
 
 class TrainingStopped(Exception):
-    """Raised between two iterations after Ctrl-C, once the checkpoint is written."""
+    """Raised between two iterations after Ctrl-C, on every GPU, once the checkpoint is written."""
 
 
 class EpisodeWindow:
@@ -102,8 +102,7 @@ class TrainingMonitor(AlgoObserver):
                 self.writer.flush()
         if algo.stop_requested:
             algo.save()
-            self.close()
-            raise TrainingStopped
+            algo.stopping = True
 
     def _show(self, epoch_num: int, means: Dict[str, float], num_diverged: int) -> None:
         now = time.perf_counter()

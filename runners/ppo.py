@@ -8,6 +8,7 @@ from rl_games.algos_torch.a2c_continuous import A2CAgent
 from rl_games.algos_torch.players import PpoPlayerContinuous
 
 from runners import checkpoints
+from runners.monitor import TrainingStopped
 from runners.threads import simulator_first
 
 NEVER = 10**9
@@ -41,15 +42,28 @@ class ResDexPPO(A2CAgent):
         self.scheduler.max_lr = self._max_lr
         self.dataset.update_mu_sigma = lambda mu, sigma: None  # keeps the rollout's
         self.best_score = float("-inf")
-        self.stop_requested = False
+        self.stop_requested, self.stopping = False, False
         self._restored_sums: Dict[str, torch.Tensor] = {}
 
     def update_epoch(self) -> int:
-        """Count the iteration; its learning rate's ceiling falls geometrically in the second half."""
+        """Count the iteration; its learning rate's ceiling falls geometrically in the second half.
+
+        Raises:
+            TrainingStopped: on every GPU, once the monitor of the first one has set `stopping`.
+        """
+        if self._stops_everywhere():
+            raise TrainingStopped
         decay = max(0.0, 2 * self.epoch_num / self.max_epochs - 1)
         self.scheduler.max_lr = self._max_lr * (self._final_max_lr / self._max_lr) ** decay
         self.last_lr = min(self.last_lr, self.scheduler.max_lr)
         return super().update_epoch()
+
+    def _stops_everywhere(self) -> bool:
+        if self.multi_gpu:
+            stopping = torch.tensor(float(self.stopping), device=self.ppo_device)
+            torch.distributed.broadcast(stopping, 0)
+            self.stopping = bool(stopping)
+        return self.stopping
 
     def play_steps(self) -> Dict[str, Any]:
         """The rollout, in which the simulator has the cores."""
@@ -99,12 +113,15 @@ class ResDexPPO(A2CAgent):
             print(f"{fn} holds a policy only: training starts from its weights with a fresh optimizer")
             return
         same = all(state[key] == description[key] for key in ("task", "sim", "objects", "object_source"))
-        if not same:
-            state["env_state"] = None
+        first = self.global_rank == 0
+        if not same or not first:
+            state["env_state"] = None  # the other GPUs' episodes are their own: they start anew
         self.set_full_state_weights(state, set_epoch=set_epoch)
         self.last_lr = float(state["last_lr"])
         self.update_lr(self.last_lr)
         self.best_score = float(state["best_score"])
+        if not first:
+            return
         torch.set_rng_state(state["rng"]["cpu"])
         if len(state["rng"]["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["rng"]["cuda"])

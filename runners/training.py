@@ -81,14 +81,17 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         try:
             agent.train()
         except TrainingStopped:
-            print(f"stopped; go on with: {_command(overrides, f'checkpoint={folder}/nn/last.pth')}")
+            if rank == 0:
+                print(f"stopped; go on with: {_command(overrides, f'checkpoint={folder}/nn/last.pth')}")
             raise
         finally:
             monitor.close()
+    if rank != 0:
+        return folder
     means = monitor.window.means()
     print(f"done: latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f} with exploration noise")
     print(f"evaluate it without: {_command(overrides, 'test=True', f'checkpoint={folder}/nn/last.pth')}")
-    if cfg.capture_video and rank == 0:
+    if cfg.capture_video:
         playing.record(container, playing.policy_of(agent.model), folder)
     return folder
 
