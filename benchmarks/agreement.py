@@ -5,6 +5,8 @@ MuJoCo Warp, which takes the same control step. What the two then measure is com
 the hand touches the object: every tensor of the interface, and the task's observation and reward. Warp computes in
 float32, MuJoCo in float64, so the difference is rounding, enlarged where a contact opens or closes.
 
+Contacts (`--contacts`): the lists of contacts that the engines find in the same states.
+
 Episodes (`--episodes`): chaos takes the trajectories apart, so what must agree over an episode is its statistics: the
 success rates of the same policy, with 95 % intervals.
 """
@@ -12,8 +14,11 @@ success rates of the same policy, with 95 % intervals.
 import argparse
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import mujoco
+import mujoco_warp as mjw
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,6 +32,8 @@ from runners import checkpoints, evaluate
 from runners.config import load_config, plain
 from runners.playing import evaluation_task, load_policy
 
+STEPS_BETWEEN = 4
+"""Control steps between two comparisons of contacts."""
 VELOCITIES = "all velocities, m/s and rad/s"
 
 
@@ -36,6 +43,7 @@ def load_into_warp(cpu: GraspTask, warp: GraspTask) -> None:
     batch = cpu.sim.batch
     state["sim"] = {name: torch.from_numpy(batch.bind(name).astype(np.float32)) for name in SAVED}
     state["sim"]["object_index"] = cpu.sim.object_index
+    state["generator"] = warp.generator.get_state()  # another device's has another form
     warp.set_state(state)
 
 
@@ -103,6 +111,45 @@ def compare_steps(
     return {name: torch.cat(values) for name, values in differences.items()}, torch.cat(objects)
 
 
+def compare_contacts(cpu: GraspTask, warp: GraspTask, policy: evaluate.Policy, num_steps: int) -> str:
+    """Do both engines find the same contacts in the same state? A table over the kinds of touching geoms."""
+    same: Dict[str, List[bool]] = {}
+    depths: Dict[str, List[float]] = {}
+    model, data = cpu.sim.scene.model, warp.sim.data
+    obs = cpu.reset()
+    for step in range(num_steps * STEPS_BETWEEN):
+        if step % STEPS_BETWEEN == STEPS_BETWEEN - 1:
+            load_into_warp(cpu, warp)
+            mjw.forward(warp.sim.model, data)
+            count = int(data.nacon.numpy()[0])
+            world, geoms = data.contact.worldid.numpy()[:count], data.contact.geom.numpy()[:count]
+            distance = data.contact.dist.numpy()[:count]
+            for env in range(cpu.num_envs):
+                ours = _by_pair(cpu.sim.batch.get_data(env).contact)
+                mine = world == env
+                theirs = _by_pair(SimpleNamespace(geom=geoms[mine], dist=distance[mine]))
+                for pair in {*ours, *theirs}:
+                    kind = "-".join(mujoco.mjtGeom(int(model.geom_type[g])).name[7:].lower() for g in pair)
+                    a, b = sorted(ours.get(pair, [])), sorted(theirs.get(pair, []))
+                    same.setdefault(kind, []).append(len(a) == len(b))
+                    if len(a) == len(b):
+                        depths.setdefault(kind, []).append(max(abs(x - y) for x, y in zip(a, b)))
+        obs, _, _, _ = cpu.step(policy(obs))
+    rows = [("touching geoms", "pairs", "as many contacts in both", "depth differs by, median", "99 %", "largest")]
+    for kind, flags in sorted(same.items()):
+        shown = (np.median(depths[kind]), np.quantile(depths[kind], 0.99), max(depths[kind]))
+        rows.append((kind, str(len(flags)), str(sum(flags)), *(f"{v:.1e} m" for v in shown)))
+    return table(rows)
+
+
+def _by_pair(contact: Any) -> Dict[Tuple[int, int], List[float]]:
+    """Distances of an engine's contacts, by the pair of geoms."""
+    out: Dict[Tuple[int, int], List[float]] = {}
+    for pair, distance in zip(contact.geom.tolist(), contact.dist.tolist()):
+        out.setdefault(tuple(pair), []).append(distance)
+    return out
+
+
 def make_tasks(args: argparse.Namespace) -> Tuple[GraspTask, GraspTask, evaluate.Policy]:
     """The same task on both simulators, and the checkpoint's deterministic policy."""
     state = checkpoints.read_checkpoint(args.checkpoint)
@@ -148,6 +195,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu", help="of MuJoCo Warp: cpu or cuda:N")
     parser.add_argument("--num-envs", type=int, default=44)
     parser.add_argument("--states", type=int, default=2000, help="states with hand-object contact to compare, at least")
+    parser.add_argument("--contacts", type=int, default=0, help="moments at which to compare the lists of contacts")
     parser.add_argument("--episodes", type=int, default=0, help="episodes to compare the success rates of")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("overrides", nargs="*", default=["objects.names=null"], help="key=value as for train.py")
@@ -159,11 +207,15 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, Tensor]:
     args = parse(argv)
     said = machine()
     cpu, warp, policy = make_tasks(args)
+    if args.num_envs < len(cpu.objects):
+        sys.exit(f"error: --num-envs {args.num_envs} cannot hold the {len(cpu.objects)} objects")
     print(f"{said}\n{args.checkpoint} on {len(cpu.objects)} objects, MuJoCo Warp on {args.device}, seed {args.seed}\n")
     differences, objects = compare_steps(cpu, warp, policy, args.states)
     print(f"{len(objects)} states in which the hand touches one of {len(objects.unique())} objects:\n")
     print(step_table(differences))
     print("\nmedian, 99 %: over all numbers of all states; median state: the median of the states' worst numbers")
+    if args.contacts:
+        print("\n" + compare_contacts(cpu, warp, policy, args.contacts))
     for overflow in warp.sim.overflows():
         print(f"warning: {overflow}")
     if args.episodes:

@@ -266,7 +266,7 @@ class GraspTask:
         self.sim.set_state(state["sim"])
         self.generator.set_state(state["generator"])
         self.num_diverged = state["num_diverged"]
-        self.reward_sums = {name: total.clone() for name, total in state["reward_sums"].items()}
+        self.reward_sums = {name: total.clone().to(self.device) for name, total in state["reward_sums"].items()}
         for name in self._SAVED:
             setattr(self, name, state[name].clone().to(self.device))
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,6 +45,27 @@ def test_training_shares_add_up(tmp_path):
     *parts, whole = shares(text, "share")
     assert sum(parts) == pytest.approx(100, abs=1)
     assert whole == 100
+
+
+def test_the_gpu_benchmark_rehearses_on_the_cpu(tmp_path):
+    """All parts that do not compile anew, on Warp's CPU device: the tables come, and the trained expert is kept."""
+    pytest.importorskip("mujoco_warp")
+    sizes = ["--worlds=4", "--objects=1", "--steps=2", "--warmup=1", "--iterations=1", "--episodes=4", "--states=4"]
+    small = ["num_envs=4", "train.params.network.mlp.units=[8]", "task.env.episodeLength=4", "max_iterations=3"]
+    text = run(
+        "gpu.py", "--device=cpu", f"--out={tmp_path}", "--agreement-envs=11", *sizes, "--train-overrides", *small,
+        "--parts", "agreement", "steps", "training", "expert",
+    )  # fmt: skip
+    assert "failed" not in text
+    assert "| 1 x 4 " in text and "| mujoco_warp |" in text and "env steps/s" in text and "| box " in text
+    assert (tmp_path / "base_box_gpu.pth").is_file()
+    assert (tmp_path / "report.md").read_text().count("## ") == 4
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+def test_without_a_gpu_the_gpu_benchmark_says_so():
+    out = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "gpu.py")], capture_output=True, text=True)
+    assert out.returncode == 2 and "no CUDA device" in out.stderr
 
 
 def test_exclusive_timer_counts_each_moment_once():

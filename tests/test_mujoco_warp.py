@@ -98,7 +98,7 @@ def test_the_captured_graph_computes_what_the_engine_does_call_by_call():
 
 def test_the_tensors_are_the_engines_own_memory():
     sim = warp_sim(["box"])
-    assert sim._arrays["qpos"].data_ptr() == sim.data.qpos.ptr
+    assert sim.arrays["qpos"].data_ptr() == sim.data.qpos.ptr
     assert sim._wrist_wrench.data_ptr() >= sim.data.xfrc_applied.ptr
     assert sim._fields["geom_dataid"].data_ptr() == sim.model.geom_dataid.ptr
 

@@ -81,8 +81,8 @@ class MujocoWarpSim(MujocoGraspSim):
             self.model = mjw.put_model(model, batch_sizes=dict.fromkeys(self.scene.tables, rows))
             self.model.opt.warn_overflow = 0  # counted below instead of printed by every thread
             self.data = mjw.make_data(model, self.num_envs, nconmax=self.max_contacts, njmax=self.max_constraints)
-        self._arrays = {name: wp.to_torch(getattr(self.data, name)) for name in SAVED}
-        self._wrist_wrench = self._arrays["xfrc_applied"][:, self._root_body]
+        self.arrays = {name: wp.to_torch(getattr(self.data, name)) for name in SAVED}
+        self._wrist_wrench = self.arrays["xfrc_applied"][:, self._root_body]
         self._overflow = wp.to_torch(self.data.overflow)
         self._overflow_counts = torch.zeros(len(BUFFERS), dtype=torch.int64, device=self.device)
         self._buffer_flags = torch.tensor([int(f) for f in BUFFERS.values()], dtype=torch.int32, device=self.device)
@@ -141,11 +141,15 @@ class MujocoWarpSim(MujocoGraspSim):
         self._run(self._observe_graph)
         self._overflow.zero_()
 
+    def physics_step(self) -> None:
+        """The engine's share of `step`: the graph, under the commands that were written last."""
+        self._run(self._step_graph)
+
     def step(self, joint_targets: Tensor, wrist_force: Tensor, wrist_torque: Tensor) -> None:
-        self._arrays["ctrl"].copy_(joint_targets)
+        self.arrays["ctrl"].copy_(joint_targets)
         self._wrist_wrench[:, :3] = wrist_force
         self._wrist_wrench[:, 3:] = wrist_torque
-        self._run(self._step_graph)
+        self.physics_step()
         self._overflow_counts += ((self._overflow[:, None] & self._buffer_flags) != 0).sum(dim=0)
         self._overflow.zero_()
         self.diverged = ~(self._largest("qpos").maximum(self._largest("qvel")) < MAX_VALUE)  # a NaN is not below it
@@ -156,10 +160,10 @@ class MujocoWarpSim(MujocoGraspSim):
 
     def _largest(self, name: str) -> Tensor:
         """(N,) largest absolute value."""
-        return self._arrays[name].abs().amax(dim=1)
+        return self.arrays[name].abs().amax(dim=1)
 
     def _raw_state(self) -> Tuple[Tensor, Tensor, Tensor]:
-        return self._arrays["qpos"], self._arrays["qvel"], self._arrays["sensordata"]
+        return self.arrays["qpos"], self.arrays["qvel"], self.arrays["sensordata"]
 
     def reset(self, env_ids: Tensor, root_pose: Tensor, joint_pos: Tensor, object_pose: Tensor) -> None:
         if len(env_ids) == 0:
@@ -167,8 +171,8 @@ class MujocoWarpSim(MujocoGraspSim):
         self._reset_mask.fill_(False)
         self._reset_mask[env_ids] = True
         self._run(self._reset_graph)
-        self._arrays["qpos"][env_ids] = self._qpos_of(root_pose, joint_pos, object_pose)
-        self._arrays["ctrl"][env_ids] = joint_pos[:, self._actuated]
+        self.arrays["qpos"][env_ids] = self._qpos_of(root_pose, joint_pos, object_pose)
+        self.arrays["ctrl"][env_ids] = joint_pos[:, self._actuated]
         self._run(self._observe_graph)
 
     def put_objects(self, env_ids: Tensor, object_index: Tensor) -> None:
@@ -177,12 +181,12 @@ class MujocoWarpSim(MujocoGraspSim):
         self.object_index[env_ids] = object_index
 
     def get_state(self) -> dict:
-        return {"object_index": self.object_index.clone(), **{n: a.clone() for n, a in self._arrays.items()}}
+        return {"object_index": self.object_index.clone(), **{n: a.clone() for n, a in self.arrays.items()}}
 
     def set_state(self, state: dict) -> None:
         index = state["object_index"].to(self.device)
         self.put_objects(torch.arange(self.num_envs, device=self.device), index)
-        for name, array in self._arrays.items():
+        for name, array in self.arrays.items():
             array.copy_(state[name])
         self._run(self._observe_graph)
 
