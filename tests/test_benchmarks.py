@@ -48,18 +48,16 @@ def test_training_shares_add_up(tmp_path):
 
 
 def test_the_gpu_benchmark_rehearses_on_the_cpu(tmp_path):
-    """All parts that do not compile anew, on Warp's CPU device: the tables come, and the trained expert is kept."""
+    """On Warp's CPU device: the tables come, and the trained expert is kept. The other parts are tested by themselves."""
     pytest.importorskip("mujoco_warp")
-    sizes = ["--worlds=4", "--objects=1", "--steps=2", "--warmup=1", "--iterations=1", "--episodes=4", "--states=4"]
+    sizes = ["--worlds=4", "--objects=1", "--steps=2", "--warmup=1", "--episodes=4"]
     small = ["num_envs=4", "train.params.network.mlp.units=[8]", "task.env.episodeLength=4", "max_iterations=3"]
-    text = run(
-        "gpu.py", "--device=cpu", f"--out={tmp_path}", "--agreement-envs=11", *sizes, "--train-overrides", *small,
-        "--parts", "agreement", "steps", "training", "expert",
-    )  # fmt: skip
+    parts = ["--parts", "steps", "expert"]
+    text = run("gpu.py", "--device=cpu", f"--out={tmp_path}", *sizes, "--train-overrides", *small, *parts)
     assert "failed" not in text
-    assert "| 1 x 4 " in text and "| mujoco_warp |" in text and "env steps/s" in text and "| box " in text
+    assert "| 1 x 4 " in text and "| box " in text
     assert (tmp_path / "base_box_gpu.pth").is_file()
-    assert (tmp_path / "report.md").read_text().count("## ") == 4
+    assert (tmp_path / "report.md").read_text().count("## ") == 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
