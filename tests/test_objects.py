@@ -17,8 +17,9 @@ from scipy.spatial.transform import Rotation
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.convex import convex_piece, mass_centre
-from resdex_tasks.objects.dexgraspnet import SCALES, read_unidexgrasp, rotation_to_up
+from resdex_tasks.objects.dexgraspnet import SCALES, read_unidexgrasp
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
+from resdex_tasks.objects.rest import rotation_to_up
 from resdex_tasks.objects.restricted_pickle import read_object_items
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.shadow_hand import JOINTS, PALM_CENTRE, asset_root
@@ -128,7 +129,7 @@ def test_names_choose_objects_in_their_order(order, count):
 @pytest.mark.parametrize(
     "cfg, words",
     [
-        ({"source": "zoo"}, r"'zoo'.*starter, unidexgrasp"),
+        ({"source": "zoos"}, r"'zoos'.*starter, unidexgrasp, zoo"),
         ({}, r"starter, unidexgrasp"),
         ({"source": "starter", "scael": 1}, r"objects\.scael"),
         ({"source": "starter", "scale": 0.08}, r"objects\.scale.*starter"),
@@ -220,8 +221,11 @@ def test_rotation_to_up_is_the_smallest_that_raises_the_normal(normal):
     np.testing.assert_allclose(rotation.magnitude(), np.arctan2(np.linalg.norm(normal[:2]), normal[2]), atol=1e-6)
 
 
-def test_rotation_to_up_of_straight_down_is_half_a_turn():
-    np.testing.assert_allclose(Rotation.from_quat(rotation_to_up(np.array([0, 0, -1.0]))).apply([0, 0, -1]), [0, 0, 1])
+@pytest.mark.parametrize("off", [0.0, 1e-17, -1e-16, 1e-12, 1e-9])
+def test_rotation_to_up_of_straight_down_is_half_a_turn(off):
+    """-1 + 1e-16 is a cosine that rounding makes; what is left of the axis then is noise."""
+    down = np.array([off, 0, -1.0 + 1e-16])
+    np.testing.assert_allclose(Rotation.from_quat(rotation_to_up(down)).apply([0, 0, -1]), [0, 0, 1], atol=1e-8)
 
 
 @pytest.mark.parametrize("scale", [0.07, 8, "big", None])

@@ -36,7 +36,8 @@ def rest_poses(vertices: np.ndarray, min_margin: float = 0.0, min_tip_degrees: f
     hull = ConvexHull(vertices)
     normals, offsets = hull.equations[:, :3], hull.equations[:, 3]
     tolerance = COPLANAR * np.ptp(hull.points, axis=0).max()
-    touching = np.abs(hull.points[hull.vertices] @ normals.T + offsets).T < tolerance  # (triangles, hull vertices)
+    gaps = np.abs(hull.points[hull.vertices] @ normals.T + offsets).T  # (triangles, hull vertices)
+    touching = gaps < tolerance
     # triangles of one flat face touch the same vertices
     _, first, face = np.unique(np.packbits(touching, axis=1), axis=0, return_index=True, return_inverse=True)
     face = face.reshape(-1)
@@ -49,6 +50,16 @@ def rest_poses(vertices: np.ndarray, min_margin: float = 0.0, min_tip_degrees: f
     kept = np.flatnonzero(safe)
     kept = kept[np.argsort(-share[kept], kind="stable")]
     return RestPoses(-normals[first][kept], height[kept], margin[kept], share[kept] / share[kept].sum())
+
+
+def rotation_to_up(normal: np.ndarray) -> np.ndarray:
+    """(4,) xyzw quaternion of the smallest rotation that takes the unit vector `normal` (3,) to +z."""
+    x, y, z = normal
+    quat = np.array([y, -x, 0.0, 1.0 + z])  # (normal cross +z, 1 + cosine): twice the half angle's
+    length = np.linalg.norm(quat)
+    if length < 1e-9:  # straight down, but for rounding: any horizontal axis serves
+        return np.array([1.0, 0.0, 0.0, 0.0])
+    return quat / length
 
 
 def _margins(hull: ConvexHull, face: np.ndarray, below: np.ndarray) -> np.ndarray:
