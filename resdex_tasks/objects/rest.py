@@ -57,7 +57,7 @@ def rotation_to_up(normal: np.ndarray) -> np.ndarray:
     x, y, z = normal
     quat = np.array([y, -x, 0.0, 1.0 + z])  # (normal cross +z, 1 + cosine): twice the half angle's
     length = np.linalg.norm(quat)
-    if length < 1e-9:  # straight down, but for rounding: any horizontal axis serves
+    if length < 1e-8:  # straight down, but for rounding: any horizontal axis serves
         return np.array([1.0, 0.0, 0.0, 0.0])
     return quat / length
 

@@ -3,7 +3,6 @@
 python -m resdex_tasks.objects.zoo.splits --seed 1 zoo_1.yaml
 """
 
-import argparse
 import zlib
 from pathlib import Path
 from typing import Dict, Iterable, List, Tuple
@@ -77,15 +76,3 @@ def _shares(total: int, categories: Iterable[str]) -> Dict[str, int]:
 def _in_turn(indices: Dict[str, Iterable[int]]) -> List[str]:
     ranked = [(turn, category, int(index)) for category, row in indices.items() for turn, index in enumerate(row)]
     return [instance_name(category, index) for _, category, index in sorted(ranked)]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="List the zoo's splits in a file.")
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    write_splits(args.path, args.seed)
-
-
-if __name__ == "__main__":
-    main()

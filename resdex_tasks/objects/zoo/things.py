@@ -8,6 +8,7 @@ from resdex_tasks.objects.zoo.solids import (
     arc,
     blob,
     box,
+    halves,
     in_plane,
     laid,
     lathe,
@@ -24,10 +25,13 @@ Y, Z = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 
 
 def phone(rng: Generator) -> Shape:
-    length, thick = rng.uniform(1.7, 2.3), rng.uniform(0.25, 0.4)
-    body = slab(length, 1.0, thick, rng.uniform(0.05, 0.2))
-    bump = slab(rng.uniform(0.25, 0.5), rng.uniform(0.25, 0.7), 0.06, 0.06, (-0.3 * length, 0.0, thick))
-    return [body, bump]
+    length, thick, corner = rng.uniform(1.7, 2.3), rng.uniform(0.25, 0.4), rng.uniform(0.05, 0.2)
+    screen = slab(rng.uniform(0.6, 0.96) * length, rng.uniform(0.8, 0.94), 0.03, corner / 2, (0.0, 0.0, thick))
+    shape = [*halves(slab(length, 1.0, thick, corner)), screen]
+    if rng.random() < 0.3:  # an old one, with an aerial
+        reach = rng.uniform(0.2, 0.6)
+        shape.append(box(reach, 0.15, 0.6 * thick, (length / 2 + reach / 2, 0.3, thick / 2)))
+    return shape
 
 
 def remote(rng: Generator) -> Shape:
@@ -76,10 +80,8 @@ def stapler(rng: Generator) -> Shape:
     length, width, thick = rng.uniform(3.0, 4.5), rng.uniform(0.8, 1.1), rng.uniform(0.2, 0.3)
     base = slab(length, width, thick, 0.2)
     opening = rng.uniform(6, 16)
-    lever = prism(
-        polygon(1.0, 12) * (0.5 * length, 0.42 * width) + (0.5 * length, 0), 0, rng.uniform(0.35, 0.55), (1.0, 0.7)
-    )
-    magazine = box(0.88 * length, 0.5 * width, 0.3, (0.5 * length, 0, -0.12))
+    lever = prism(rectangle(length, 0.84 * width) + (0.5 * length, 0), 0, rng.uniform(0.35, 0.55), (1.0, 0.7))
+    magazine = box(0.94 * length, 0.5 * width, 0.3, (0.5 * length, 0, -0.12))
     arm = moved(tilted([lever, magazine], opening), x=-0.48 * length, z=thick + 0.45)
     hinge = box(0.2 * length, 0.7 * width, 0.6, (-0.38 * length, 0, thick + 0.3))
     return [base, *arm, hinge]
@@ -104,7 +106,7 @@ def soap(rng: Generator) -> Shape:
     width, height, squareness = rng.uniform(0.55, 0.8), rng.uniform(0.28, 0.5), rng.uniform(2.2, 4.0)
     bar = blob(1.0, width, height, squareness=squareness)
     stamp = slab(0.45, 0.4 * width, 0.04, 0.05, (0.0, 0.0, height / 2 - 0.01))
-    return [bar, stamp]
+    return [*halves(bar), stamp]
 
 
 def shoe(rng: Generator) -> Shape:

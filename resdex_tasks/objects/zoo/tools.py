@@ -8,6 +8,7 @@ from resdex_tasks.objects.zoo.solids import (
     arc,
     blob,
     box,
+    halves,
     in_plane,
     laid,
     lathe,
@@ -63,21 +64,23 @@ def wrench(rng: Generator) -> Shape:
 def knife(rng: Generator) -> Shape:
     blade, depth, thick = rng.uniform(3.0, 5.0), rng.uniform(0.6, 1.1), rng.uniform(0.7, 0.95)
     grip, width = rng.uniform(2.0, 3.0), rng.uniform(0.8, 1.05)
-    handle = blob(grip, width, thick, (-grip / 2, 0, 0), squareness=rng.uniform(2.6, 4.0))
+    handle = moved(halves(blob(grip, width, thick, squareness=rng.uniform(2.6, 4.0))), x=-grip / 2)
     back, edge, point = width / 2, width / 2 - depth, rng.uniform(0.55, 0.85) * blade
     spine = [(0, back), (point, back), (blade, (back + edge) / 2 + rng.uniform(-0.2, 0.2) * depth)]
     flat = [np.array([(x, y, side * 0.15) for x, y in spine]) for side in (1, -1)]
     sharp = np.array([(0, edge, 0), (point, edge, 0)])
     bolster = box(0.3, width * 0.9, 0.8 * thick, (0, 0, 0))
-    return [handle, bolster, np.concatenate([*flat, sharp])]
+    return [*handle, bolster, np.concatenate([*flat, sharp])]
 
 
 def spoon(rng: Generator) -> Shape:
     long, wall, height = rng.uniform(1.15, 1.6), rng.uniform(0.16, 0.22), rng.uniform(0.5, 0.75)
     bowl = stretched(shell([(0.45, 0.0), (0.85, 0.45 * height), (1.0, height)], wall, segments=8), x=long)
-    length, rise, grip = rng.uniform(3.0, 4.5), rng.uniform(-0.2, 0.5), rng.uniform(0.2, 0.3)
-    path = [(0.93 * long, 0, height - 0.12), (1.4 * long, 0, height + 0.15), (long + length, 0, height + rise)]
-    return bowl + sweep(path, (0.18, 0.18, grip), Y, sides=6, flatten=rng.uniform(1.0, 1.8))
+    length, grip, broad = rng.uniform(3.0, 4.5), rng.uniform(0.16, 0.24), rng.uniform(1.5, 2.4)
+    # the end of the handle comes down to the table
+    path = [(0.93 * long, 0, height - 0.12), (1.4 * long, 0, height + rng.uniform(0.0, 0.2))]
+    path += [(long + length - 0.7, 0, grip), (long + length, 0, grip)]
+    return bowl + sweep(path, (0.16, 0.16, grip, grip), Y, sides=6, flatten=broad)
 
 
 def brush(rng: Generator) -> Shape:

@@ -2,7 +2,20 @@
 
 from numpy.random import Generator
 
-from resdex_tasks.objects.zoo.solids import Shape, arc, blob, box, in_plane, lathe, moved, polygon, prism, shell, sweep
+from resdex_tasks.objects.zoo.solids import (
+    Shape,
+    arc,
+    blob,
+    box,
+    halves,
+    in_plane,
+    lathe,
+    moved,
+    polygon,
+    prism,
+    shell,
+    sweep,
+)
 
 Y = (0.0, 1.0, 0.0)
 
@@ -11,6 +24,11 @@ def _handle(x: float, low: float, high: float, reach: float, radius: float, coun
     """A half loop of `count` - 1 sections in the xz plane, from the wall at `x` out to `x` + `reach` and back."""
     half = arc(1.0, -90, 90, count)
     return sweep(in_plane(half * (reach, (high - low) / 2) + (x, (low + high) / 2), "xz"), radius, Y, sides=6)
+
+
+def _quiet(shape: Shape) -> Shape:
+    """The shape with its foot in halves."""
+    return [*halves(shape[0]), *shape[1:]]
 
 
 def bottle(rng: Generator) -> Shape:
@@ -29,7 +47,7 @@ def bottle(rng: Generator) -> Shape:
         (cap, mouth),
         (cap, mouth + rng.uniform(0.25, 0.5)),
     ]
-    return lathe(profile, sides=int(rng.choice([8, 12, 12, 16])))
+    return _quiet(lathe(profile, sides=int(rng.choice([8, 12, 12, 16]))))
 
 
 def jar(rng: Generator) -> Shape:
@@ -76,7 +94,7 @@ def vase(rng: Generator) -> Shape:
     height, foot, neck, lip = rng.uniform(2.2, 4.2), *rng.uniform([0.45, 0.3, 0.5], [0.8, 0.55, 0.9])
     belly, throat = height * rng.uniform(0.3, 0.5), height * rng.uniform(0.7, 0.85)
     profile = [(foot, 0.0), (0.9, belly * 0.5), (1.0, belly), (0.85, belly * 1.3), (neck, throat), (lip, height)]
-    return lathe(profile, sides=int(rng.choice([6, 8, 12, 12])))
+    return _quiet(lathe(profile, sides=int(rng.choice([6, 8, 12, 12]))))
 
 
 def pot(rng: Generator) -> Shape:
@@ -95,7 +113,7 @@ def funnel(rng: Generator) -> Shape:
     """It stands on its wide mouth."""
     height, stem, wall = rng.uniform(0.9, 1.6), rng.uniform(0.22, 0.35), rng.uniform(0.1, 0.15)
     lip = rng.uniform(0.1, 0.25)
-    cone = shell([(1.0, 0.0), (1.0, lip), (stem, height)], wall, segments=10, floor=False)
+    cone = shell([(1.0, 0.0), (1.0, lip), (stem, height)], wall, segments=8, floor=False)
     return cone + lathe([(stem, height), (stem * rng.uniform(0.6, 0.95), height + rng.uniform(0.5, 1.4))])
 
 
