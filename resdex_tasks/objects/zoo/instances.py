@@ -13,7 +13,7 @@ from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
 from resdex_tasks.objects.overhead import overhead_proposals
 from resdex_tasks.objects.rest import rest_poses, rotation_to_up
 from resdex_tasks.objects.zoo.categories import CATEGORIES
-from resdex_tasks.objects.zoo.solids import Shape
+from resdex_tasks.objects.zoo.solids import Shape, stretched
 from resdex_tasks.objects.zoo.splits import instance_name
 
 LENGTH = (min(SCALES), max(SCALES))
@@ -36,6 +36,8 @@ NATURAL_SHARE = 0.8
 """Part of the objects that rest as their category naturally does, if they can; chance decides for the others."""
 NATURAL_TILT = 25.0
 """Degrees that a natural pose may be tilted: a hammer lies on its head and the end of its handle."""
+STRETCH = np.array([(0.9, 0.9, 0.85), (1.1, 1.1, 1.15)])
+"""Every shape is made longer or shorter along x, y and z within these factors: no two cans are equally round."""
 MAX_POSES = 3
 ALIKE = 0.003
 """Poses of the same heights and margin, but for this part of the length, are one: the sides of a cylinder, say."""
@@ -61,7 +63,7 @@ def build_instance(category: str, index: int, seed: int, split: str) -> GraspObj
     """Instance `index` of a category; it depends on these and nothing else, but for `split`, which is only noted."""
     rng = np.random.default_rng([seed, zlib.crc32(category.encode()), index])
     for _ in range(MAX_DRAWS):
-        drawn = _fitted(CATEGORIES[category](rng), rng)
+        drawn = _fitted(stretched(CATEGORIES[category](rng), *rng.uniform(*STRETCH)), rng)
         if drawn is not None:
             pieces, rotations = drawn
             vertices = np.concatenate([piece.vertices for piece in pieces])

@@ -36,17 +36,16 @@ def phone(rng: Generator) -> Shape:
 
 def remote(rng: Generator) -> Shape:
     length, thick, narrow = rng.uniform(2.5, 4.2), rng.uniform(0.35, 0.6), rng.uniform(0.65, 1.0)
-    half = np.array(
-        [(-length / 2, 0.42), (-0.46 * length, 0.5), (0.46 * length, narrow / 2), (length / 2, 0.42 * narrow)]
-    )
-    outline = np.concatenate([half, half[::-1] * (1, -1)])
-    body = prism(outline, 0.0, thick, (0.98, 0.88))
+    middle = (0.0, 0.25 * (1 + narrow))
+    rear = np.array([(-length / 2, 0.42), (-0.46 * length, 0.5), middle])
+    front = np.array([middle, (0.46 * length, narrow / 2), (length / 2, 0.42 * narrow)])
+    body = [prism(np.concatenate([half, half * (1, -1)]), 0.0, thick, (0.98, 0.88)) for half in (rear, front)]
     dial = lathe([(0.24, thick), (0.2, thick + 0.1)], sides=8)
     keys = [
         box(0.22, 0.5 * narrow, 0.08, (length * (0.08 + 0.09 * k), 0.0, thick + 0.04))
         for k in range(rng.integers(2, 5))
     ]
-    return [body, *moved(dial, x=-0.2 * length), *keys]
+    return [*body, *moved(dial, x=-0.2 * length), *keys]
 
 
 def camera(rng: Generator) -> Shape:
@@ -80,7 +79,7 @@ def stapler(rng: Generator) -> Shape:
     length, width, thick = rng.uniform(3.0, 4.5), rng.uniform(0.8, 1.1), rng.uniform(0.2, 0.3)
     base = slab(length, width, thick, 0.2)
     opening = rng.uniform(6, 16)
-    lever = prism(rectangle(length, 0.84 * width) + (0.5 * length, 0), 0, rng.uniform(0.35, 0.55), (1.0, 0.7))
+    lever = prism(rectangle(length, 0.84 * width) + np.array([0.5 * length, 0]), 0, rng.uniform(0.35, 0.55), (1.0, 0.7))
     magazine = box(0.94 * length, 0.5 * width, 0.3, (0.5 * length, 0, -0.12))
     arm = moved(tilted([lever, magazine], opening), x=-0.48 * length, z=thick + 0.45)
     hinge = box(0.2 * length, 0.7 * width, 0.6, (-0.38 * length, 0, thick + 0.3))
@@ -192,7 +191,7 @@ def egg(rng: Generator) -> Shape:
         (0.62, 0.87 * long),
         (0.28, long),
     ]
-    return laid(lathe(profile, sides=10))
+    return laid(lathe(profile, sides=12))
 
 
 def mushroom(rng: Generator) -> Shape:

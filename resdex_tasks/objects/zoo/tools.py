@@ -135,7 +135,10 @@ def screwdriver(rng: Generator) -> Shape:
     profile = [
         (0.8 * radius, 0.0),
         (radius, 0.3),
-        (radius, 0.75 * grip),
+        (radius, 0.4 * grip),
+        (0.9 * radius, 0.5 * grip),
+        (radius, 0.6 * grip),
+        (radius, 0.78 * grip),
         (0.65 * radius, grip),
         (thin, grip),
         (thin, grip + shaft),

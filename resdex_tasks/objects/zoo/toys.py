@@ -24,11 +24,20 @@ def car(rng: Generator) -> Shape:
     """It drives along +x."""
     length, width, wheel = rng.uniform(2.4, 3.4), rng.uniform(1.1, 1.5), rng.uniform(0.28, 0.42)
     hull, roof = rng.uniform(0.4, 0.6), rng.uniform(0.35, 0.65)
-    body = box(length, width, hull, (0, 0, wheel + hull / 2))
-    cabin = prism(
-        rectangle(rng.uniform(0.45, 0.7) * length, 0.92 * width), wheel + hull, wheel + hull + roof, (0.65, 0.85)
-    )
-    shape = [body, *moved([cabin], x=rng.uniform(-0.2, 0.0) * length)]
+    floor = wheel + hull
+    shape = [box(length, width, hull, (0, 0, wheel + hull / 2))]
+    kind = rng.integers(3)
+    if kind == 0:
+        cabin = prism(rectangle(rng.uniform(0.45, 0.7) * length, 0.92 * width), floor, floor + roof, (0.65, 0.85))
+        shape += moved([cabin], x=rng.uniform(-0.2, 0.0) * length)
+    elif kind == 1:  # a van
+        shape.append(prism(rectangle(0.94 * length, 0.96 * width), floor, floor + 1.3 * roof, (0.9, 0.9)))
+    else:  # a lorry
+        cab, load = rng.uniform(0.22, 0.32) * length, rng.uniform(0.3, 1.0)
+        shape += moved(
+            [prism(rectangle(cab, 0.94 * width), floor, floor + roof, (0.8, 0.9))], x=0.48 * length - cab / 2
+        )
+        shape.append(box(0.9 * length - cab, width, load, (-cab / 2, 0, floor + load / 2)))
     tyre = polygon(wheel, 8)
     for x in (0.3 * length, -0.3 * length):
         for y in (0.5 * width - 0.15, -0.5 * width - 0.15):

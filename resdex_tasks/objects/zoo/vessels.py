@@ -35,7 +35,7 @@ def bottle(rng: Generator) -> Shape:
     height, neck = rng.uniform(1.4, 4.2), rng.uniform(0.28, 0.5)
     shoulder, throat = height + rng.uniform(0.25, 1.0), rng.uniform(0.3, 1.0)
     cap, mouth = neck * rng.uniform(1.1, 1.4), shoulder + throat
-    waist = rng.uniform(0.78, 1.0)
+    waist = rng.uniform(0.78, 1.06)
     body = [(0.92, 0.0), (1.0, 0.12)]
     if waist < 0.92:  # a grip half way up
         body += [(1.0, 0.3 * height), (waist, 0.45 * height), (waist, 0.6 * height), (1.0, 0.75 * height)]
@@ -47,7 +47,7 @@ def bottle(rng: Generator) -> Shape:
         (cap, mouth),
         (cap, mouth + rng.uniform(0.25, 0.5)),
     ]
-    return _quiet(lathe(profile, sides=int(rng.choice([8, 12, 12, 16]))))
+    return _quiet(lathe(profile, sides=int(rng.choice([8, 12, 12]))))
 
 
 def jar(rng: Generator) -> Shape:
@@ -122,7 +122,7 @@ def candle(rng: Generator) -> Shape:
     radius, height, dish = rng.uniform(0.35, 0.6), rng.uniform(0.8, 2.6), rng.uniform(0.12, 0.3)
     holder = lathe([(0.75, 0.0), (1.0, dish)], sides=int(rng.choice([4, 8, 12])))
     stick = lathe([(radius, dish), (radius * rng.uniform(0.8, 1.0), dish + height)])
-    flame = lathe([(0.05, 0.0), (0.16, 0.18), (0.0, 0.5)], sides=6)
+    flame = lathe([(0.05, 0.0), (0.16, 0.18), (0.05, 0.5)], sides=6)
     return holder + stick + moved(flame, z=dish + height)
 
 
@@ -152,9 +152,9 @@ def teapot(rng: Generator) -> Shape:
 def basket(rng: Generator) -> Shape:
     """A tub with a bow over it."""
     height, foot, wall = rng.uniform(0.7, 1.2), rng.uniform(0.65, 0.9), rng.uniform(0.12, 0.18)
-    outline = polygon(1.0, 4) * (1.0, rng.uniform(0.7, 1.0))
+    outline = polygon(1.0, int(rng.choice([4, 8, 12]))) * (1.0, rng.uniform(0.7, 1.0))
     tub = [prism(foot * outline, 0.0, height, 1.0 / foot)]
-    reach = outline[0, 0] - wall
+    reach = outline[:, 0].max() - wall
     bow = in_plane(arc(1.0, 0, 180, 6) * (reach, rng.uniform(0.7, 1.2)) + (0.0, height), "xz")
     return tub + sweep(bow, wall / 2, Y, sides=6, flatten=rng.uniform(1.0, 2.0))
 
