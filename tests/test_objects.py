@@ -11,12 +11,13 @@ import trimesh
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from object_checks import assert_closed_convex_outward, vertices_of
 from scipy.spatial import ConvexHull, cKDTree
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.convex import convex_piece, mass_centre
+from resdex_tasks.objects.convex import convex_piece, mass_centre, quick_convex_piece
 from resdex_tasks.objects.dexgraspnet import SCALES, read_unidexgrasp
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.objects.rest import rotation_to_up
@@ -31,21 +32,6 @@ SAMPLE_CODES = ("core/bottle-70172e6afe6aff7847f90c1ac631b97f", "sem/Car-669043a
 MILLIMETRE = 1e-3
 
 starter = pytest.mark.parametrize("thing", STARTER, ids=lambda thing: thing.name)
-
-
-def vertices_of(thing: GraspObject) -> np.ndarray:
-    return np.concatenate([piece.vertices for piece in thing.pieces])
-
-
-def assert_closed_convex_outward(piece) -> None:
-    mesh = trimesh.Trimesh(piece.vertices, piece.faces, process=False)
-    assert mesh.is_watertight and mesh.is_winding_consistent
-    assert mesh.volume > 0.0
-    corners = piece.vertices[piece.faces]
-    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    heights = np.einsum("fi,fvi->fv", normals, piece.vertices[None] - corners[:, :1])
-    assert heights.max() < 1e-6 * np.ptp(piece.vertices)
 
 
 def beyond_joint_limits(joint_pos: np.ndarray) -> np.ndarray:
@@ -63,6 +49,16 @@ def test_a_convex_piece_is_the_closed_outward_hull_of_its_points(seed, count, si
     assert_closed_convex_outward(piece)
     np.testing.assert_allclose(piece.vertices.min(0), points.min(0))
     np.testing.assert_allclose(piece.vertices.max(0), points.max(0))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(4, 40))
+@settings(deadline=None, max_examples=30)
+def test_the_quick_hull_is_the_same_body(seed, count):
+    points = np.random.default_rng(seed).normal(size=(count, 3))
+    quick, plain = quick_convex_piece(points), convex_piece(points)
+    assert_closed_convex_outward(quick)
+    np.testing.assert_array_equal(quick.vertices, plain.vertices)
+    np.testing.assert_allclose(mass_centre([quick]), mass_centre([plain]))
 
 
 def test_flat_points_are_no_convex_piece():

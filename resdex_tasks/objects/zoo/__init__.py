@@ -11,7 +11,7 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.zoo.categories import CATEGORIES
 from resdex_tasks.objects.zoo.instances import build_instance
-from resdex_tasks.objects.zoo.splits import parse_name, split_names
+from resdex_tasks.objects.zoo.splits import in_turn, parse_name, split_names
 
 
 def zoo_objects(
@@ -37,7 +37,7 @@ def zoo_objects(
     if split not in (*SPLITS, "all"):
         raise UserError(f"objects.split is {split!r}; it can be {', '.join(SPLITS)} or all")
     split_of = {name: s for s, members in split_names(seed).items() for name in members}
-    chosen = [name for name, s in split_of.items() if split in (s, "all")]
+    chosen = in_turn([name for name, s in split_of.items() if split in (s, "all")])
     if categories is not None:
         chosen = _of_categories(chosen, categories, split)
     if names is not None:
@@ -64,7 +64,7 @@ def _of_categories(chosen: Sequence[str], categories: Sequence[str], split: str)
 def _named(chosen: Sequence[str], names: Sequence[str], split: str) -> List[str]:
     known = set(chosen)
     for name in names:
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             raise UserError(
                 f"objects.names has {name!r}, which is not among the {len(chosen)} objects chosen from the split "
                 f"'{split}', such as {chosen[0]}"

@@ -140,7 +140,9 @@ def sweep(
     else:
         sections = _unit(np.diff(path, axis=0))
         tangent = _unit(np.concatenate([sections[:1], sections[:-1] + sections[1:], sections[-1:]]))
-    side = np.cross(normal, tangent)
+    before = sections if closed else sections[[0, *range(len(sections))]]
+    mitre = 1 / np.sum(tangent * before, axis=1, keepdims=True)  # a section cut aslant is wider than the bar
+    side = mitre * np.cross(normal, tangent)
     profile = polygon(1.0 / np.cos(np.pi / sides), sides)  # flat sides at the radius
     rings = path[:, None] + radius[:, None, None] * (
         profile[None, :, :1] * side[:, None] + flatten * profile[None, :, 1:] * normal

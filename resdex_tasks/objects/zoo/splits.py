@@ -4,8 +4,9 @@ python -m resdex_tasks.objects.zoo.splits --seed 1 zoo_1.yaml
 """
 
 import zlib
+from collections import Counter
 from pathlib import Path
-from typing import Dict, Iterable, List, Tuple
+from typing import Dict, Iterable, List, Sequence, Tuple
 
 import numpy as np
 import yaml
@@ -32,7 +33,7 @@ def parse_name(name: str) -> Tuple[str, int]:
 
 
 def split_names(seed: int) -> Dict[str, List[str]]:
-    """Split -> names of its instances: one of every category in turn, then the next of every category, and so on.
+    """Split -> names of its instances, `in_turn`.
 
     The categories have equally many instances, but for one more in some. The seed chooses which instances of a
     category are held out.
@@ -46,7 +47,21 @@ def split_names(seed: int) -> Dict[str, List[str]]:
         unseen[category] = np.sort(order[: held_out[category]])
         train[category] = np.sort(order[held_out[category] :])
     reserved = {category: range(count) for category, count in _shares(SIZES["unseen_category"], UNSEEN).items()}
-    return {split: _in_turn(indices) for split, indices in zip(SPLITS, (train, unseen, reserved))}
+    return {split: in_turn(_names(indices)) for split, indices in zip(SPLITS, (train, unseen, reserved))}
+
+
+def in_turn(names: Sequence[str]) -> List[str]:
+    """The names reordered: the first of every category, then the second of every category, and so on.
+
+    So the beginning of the list is as diverse as the whole.
+    """
+    turn: Dict[str, int] = Counter()
+    ranked = []
+    for name in names:
+        category, index = parse_name(name)
+        ranked.append((turn[category], category, index, name))
+        turn[category] += 1
+    return [name for *_, name in sorted(ranked)]
 
 
 def write_splits(path: Path, seed: int) -> None:
@@ -73,6 +88,5 @@ def _shares(total: int, categories: Iterable[str]) -> Dict[str, int]:
     return {name: each + (i < over) for i, name in enumerate(names)}
 
 
-def _in_turn(indices: Dict[str, Iterable[int]]) -> List[str]:
-    ranked = [(turn, category, int(index)) for category, row in indices.items() for turn, index in enumerate(row)]
-    return [instance_name(category, index) for _, category, index in sorted(ranked)]
+def _names(indices: Dict[str, Iterable[int]]) -> List[str]:
+    return [instance_name(category, index) for category, row in indices.items() for index in row]
