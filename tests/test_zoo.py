@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_checks import assert_closed_convex_outward, vertices_of
+from scipy.optimize import linprog
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
@@ -74,6 +75,23 @@ def test_an_object_is_made_of_a_few_small_convex_pieces(thing):
     for piece in thing.pieces:
         assert len(piece.vertices) <= 64
         assert_closed_convex_outward(piece)
+
+
+def touch(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two solids of planes (F, 4) have a point in common, but for a tenth of a millimetre."""
+    planes = np.concatenate([one, other])
+    return linprog(np.zeros(3), planes[:, :3], 0.1 * MILLIMETRE - planes[:, 3], bounds=(None, None)).status == 0
+
+
+@each
+def test_an_object_holds_together(thing):
+    loose = [ConvexHull(piece.vertices).equations for piece in thing.pieces]
+    joined = [loose.pop()]
+    for piece in joined:
+        near = [touch(piece, other) for other in loose]
+        joined += [other for other, is_near in zip(loose, near) if is_near]
+        loose = [other for other, is_near in zip(loose, near) if not is_near]
+    assert not loose
 
 
 @each

@@ -1,7 +1,7 @@
 """One object of the zoo: a shape of its category, brought to a size at which the hand can grasp it where it rests."""
 
 import zlib
-from typing import List, NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from numpy.random import Generator
@@ -85,7 +85,7 @@ def _widths(rested: np.ndarray) -> np.ndarray:
     return np.ptp(rested[:, :2] @ _DIRECTIONS, axis=0)
 
 
-def _fitted(shape: Shape, rng: Generator):
+def _fitted(shape: Shape, rng: Generator) -> Optional[Tuple[List[ConvexPiece], np.ndarray]]:
     """Pieces in metres and rest rotations (P, 4) of a shape of any size; None where no size makes it graspable."""
     pieces = [quick_convex_piece(points) for points in shape]
     centre = mass_centre(pieces)
@@ -112,12 +112,15 @@ def _poses(vertices: np.ndarray) -> List[_Pose]:
     found = rest_poses(vertices, min_tip_degrees=MIN_TIP_DEGREES)
     tops = (vertices @ found.up.T).max(axis=0) + found.height if len(found) else np.zeros(0)
     measures = np.stack([found.height, tops, found.margin], axis=1)
+    natural = found.up[:, 2] >= np.cos(np.radians(NATURAL_TILT))
     first: List[int] = []
     chance: List[float] = []
     for i, measure in enumerate(measures):
         alike = [k for k, j in enumerate(first) if np.abs(measures[j] - measure).max() < ALIKE]
         if alike:
             chance[alike[0]] += found.probability[i]
+            if natural[i] and not natural[first[alike[0]]]:
+                first[alike[0]] = i
         else:
             first.append(i)
             chance.append(found.probability[i])
@@ -128,7 +131,6 @@ def _poses(vertices: np.ndarray) -> List[_Pose]:
         widths = _widths(upright.apply(vertices))
         narrowest = int(np.argmin(widths))
         yaw = Rotation.from_euler("z", np.pi / 2 - _HALF_CIRCLE[narrowest])
-        natural = bool(found.up[i, 2] >= np.cos(np.radians(NATURAL_TILT)))
         poses.append(
             _Pose(
                 (yaw * upright).as_quat(),
@@ -136,7 +138,7 @@ def _poses(vertices: np.ndarray) -> List[_Pose]:
                 float(tops[i]),
                 float(found.margin[i]),
                 float(widths[narrowest]),
-                natural,
+                bool(natural[i]),
             )
         )
     return poses

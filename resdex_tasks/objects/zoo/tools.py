@@ -151,11 +151,12 @@ def key(rng: Generator) -> Shape:
     thick, bow, shaft = rng.uniform(0.45, 0.6), rng.uniform(0.75, 1.0), rng.uniform(2.2, 3.2)
     sides = int(rng.choice([4, 6, 8]))
     ring = sweep(in_plane(polygon(bow, sides), "xy"), 0.26, Z, sides=4, flatten=thick / 0.52, closed=True)
-    stem = box(shaft, 0.45, thick, (bow + shaft / 2, 0, 0))
+    start = bow * np.cos(np.pi / sides)  # where the shaft leaves the bow
+    stem = box(shaft, 0.45, thick, (start + shaft / 2, 0, 0))
     teeth = []
     for k in range(int(rng.integers(2, 4))):
         depth = rng.uniform(0.3, 0.8)
-        teeth.append(box(0.3, depth, thick, (bow + shaft - 0.15 - 0.5 * k, -0.22 - depth / 2, 0)))
+        teeth.append(box(0.3, depth, thick, (start + shaft - 0.15 - 0.5 * k, -0.22 - depth / 2, 0)))
     return [*ring, stem, *teeth]
 
 

@@ -202,7 +202,8 @@ def airplane(rng: Generator) -> Shape:
         [box(0.6, 0.12, 0.02, (-0.42 * length, 0, 0.1)), box(0.35, 0.12, 0.02, (-0.47 * length, 0, 0.9))]
     )
     tail = box(0.4, rng.uniform(1.0, 1.4), 0.14, (-0.45 * length, 0, 0.12))
-    wheels = [box(0.3, 0.14, 0.4, (at + 0.3, side * 0.5, -girth - 0.05)) for side in (1, -1)]
+    leg = girth + 0.25
+    wheels = [box(0.3, 0.14, leg, (at + 0.1, side * 0.5, -leg / 2)) for side in (1, -1)]
     return [*body, *wings, fin, tail, *wheels]
 
 
