@@ -166,6 +166,8 @@ def _print_worst(drops: Drops, wrong: Tensor, count: int) -> None:
     print(f"\n{table(rows)}\n")
     limits = {"speed": SPEED, "spin": SPIN, "drift": DRIFT, "tilt": TILT, "depth": DEPTH}
     excess = torch.stack([getattr(drops, field) / limit for field, limit in limits.items()]).amax(dim=0)
+    if count < 1:
+        return
     rows = [("worst", "mm/s", "rad/s", "drift, mm", "tilt, degrees", "depth, mm")]
     for i in (excess * wrong).argsort(descending=True)[: min(count, int(wrong.sum()))].tolist():
         speed, spin, drift, tilt, depth = (float(getattr(drops, field)[i]) for field in limits)
