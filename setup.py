@@ -7,6 +7,7 @@ setup(
         "resdex_tasks",
         "resdex_tasks.sims",
         "resdex_tasks.objects",
+        "resdex_tasks.objects.zoo",
         "resdex_tasks.cfg",
         "resdex_tasks.checkpoints",
         "runners",
@@ -17,5 +18,9 @@ setup(
         "resdex_tasks.cfg": "cfg",
         "resdex_tasks.checkpoints": "checkpoints",
     },
-    package_data={"resdex_tasks.cfg": ["*.yaml", "*/*.yaml"], "resdex_tasks.checkpoints": ["*.pth", "*.md"]},
+    package_data={
+        "resdex_tasks.cfg": ["*.yaml", "*/*.yaml"],
+        "resdex_tasks.checkpoints": ["*.pth", "*.md"],
+        "resdex_tasks.objects.zoo": ["*.yaml"],
+    },
 )

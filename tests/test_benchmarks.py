@@ -48,7 +48,7 @@ def test_training_shares_add_up(tmp_path):
 
 
 def test_the_gpu_benchmark_rehearses_on_the_cpu(tmp_path):
-    """On Warp's CPU device: the tables come, and the trained expert is kept. The other parts are tested by themselves."""
+    """On Warp's CPU device: tables come, and the trained expert is kept. The other parts are tested by themselves."""
     pytest.importorskip("mujoco_warp")
     sizes = ["--worlds=4", "--objects=1", "--steps=2", "--warmup=1", "--episodes=4"]
     small = ["num_envs=4", "train.params.network.mlp.units=[8]", "task.env.episodeLength=4", "max_iterations=3"]
@@ -64,6 +64,23 @@ def test_the_gpu_benchmark_rehearses_on_the_cpu(tmp_path):
 def test_without_a_gpu_the_gpu_benchmark_says_so():
     out = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "gpu.py")], capture_output=True, text=True)
     assert out.returncode == 2 and "no CUDA device" in out.stderr
+
+
+def test_settle_tells_what_lies_still_from_what_still_falls(capsys):
+    pytest.importorskip("mujoco.batch")
+    sys.path.insert(0, str(ROOT))
+    try:
+        from benchmarks import settle
+    finally:
+        sys.path.remove(str(ROOT))
+    assert settle.main(["objects.names=[box,mug,can]", "--batch=2", "--seconds=0.8"]) == 1.0
+    text = capsys.readouterr().out
+    assert "3 objects, 3 drops" in text
+    assert shares(text, "drops") == [0, 0, 0, 0, 100]
+    assert settle.main(["objects.names=[box]", "--seconds=0.1"]) == 0.0
+    text = capsys.readouterr().out
+    assert shares(text, "drops") == [100, 0, 0, 0, 0]
+    assert shares(text, "category") == [100]
 
 
 def test_exclusive_timer_counts_each_moment_once():

@@ -6,6 +6,7 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.objects.dexgraspnet import read_unidexgrasp
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.objects.zoo import zoo_objects
 
 SOURCES: Dict[str, Tuple[Callable[..., ObjectSet], Dict[str, str]]] = {
     "starter": (starter_objects, {}),
@@ -13,10 +14,11 @@ SOURCES: Dict[str, Tuple[Callable[..., ObjectSet], Dict[str, str]]] = {
         read_unidexgrasp,
         {"root": "root", "objects": "object_codes", "scale": "scale", "maxRestHeight": "max_rest_height"},
     ),
+    "zoo": (zoo_objects, {key: key for key in ("split", "categories", "count", "names", "seed")}),
 }
 """Source -> its reader, and the reader's argument for each configuration key."""
 
-LIST_KEYS = ("names", "objects")
+LIST_KEYS = ("names", "objects", "categories")
 UNSET = (None, "???")
 """What a mandatory key holds until it is given: `???` is Hydra's mark."""
 
@@ -31,7 +33,7 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
     if source not in SOURCES:
         raise UserError(f"objects.source is '{source}'; the sources are {', '.join(SOURCES)}")
     reader, arguments = SOURCES[source]
-    known = ["source", "names", *arguments]
+    known = ["source", *dict.fromkeys(["names", *arguments])]
     for key in cfg:
         if key not in known:
             raise UserError(f"there is no objects.{key} for the source '{source}'; its keys are {', '.join(known)}")
@@ -44,4 +46,6 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
         raise UserError(f"objects.root is {cfg['root']!r}; it must be a folder")
     objects = reader(**{arguments[key]: value for key, value in cfg.items() if key in arguments})
     names = cfg.get("names")
-    return objects if names is None else objects.select(names)
+    if names is None or "names" in arguments:  # a source that takes the names builds no other object
+        return objects
+    return objects.select(names)

@@ -4,6 +4,7 @@ from typing import Sequence
 
 import numpy as np
 import trimesh
+from scipy.spatial import ConvexHull
 
 from resdex_tasks.objects.object_set import ConvexPiece
 
@@ -22,6 +23,20 @@ def convex_piece(points: np.ndarray) -> ConvexPiece:
         raise ValueError("its points span no volume")  # trimesh would return a hull of volume zero
     hull = trimesh.convex.convex_hull(points)
     return ConvexPiece(np.array(hull.vertices, dtype=np.float64), np.array(hull.faces, dtype=np.int64))
+
+
+def quick_convex_piece(points: np.ndarray) -> ConvexPiece:
+    """`convex_piece` in a tenth of its time, for `points` (N, 3) that are known to span a well-shaped volume."""
+    hull = ConvexHull(points)
+    corners = np.sort(hull.vertices)
+    vertices, faces = hull.points[corners], np.searchsorted(corners, hull.simplices)
+    triangles = hull.points[hull.simplices]
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    inwards = (
+        np.sum(normals * hull.equations[:, :3], axis=1) < 0
+    )  # qhull's corners run either way, its normals outwards
+    faces[inwards] = faces[inwards, ::-1]
+    return ConvexPiece(vertices, faces.astype(np.int64))
 
 
 def mass_centre(pieces: Sequence[ConvexPiece]) -> np.ndarray:

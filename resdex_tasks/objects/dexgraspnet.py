@@ -24,6 +24,7 @@ from scipy.spatial.transform import Rotation
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.convex import convex_piece
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, GraspProposals, ObjectSet
+from resdex_tasks.objects.rest import rotation_to_up
 from resdex_tasks.objects.restricted_pickle import read_object_items
 from resdex_tasks.shadow_hand import JOINTS
 
@@ -89,16 +90,6 @@ def read_unidexgrasp(
     if skipped:
         print(f"skipped {skipped} of {len(codes)} objects in {grasp_root}: no grasp {limits}")
     return ObjectSet(objects)
-
-
-def rotation_to_up(normal: np.ndarray) -> np.ndarray:
-    """(4,) xyzw quaternion of the smallest rotation that takes the unit vector `normal` (3,) to +z."""
-    x, y, z = normal
-    quat = np.array([y, -x, 0.0, 1.0 + z])  # (normal cross +z, 1 + cosine): twice the half angle's
-    length = np.linalg.norm(quat)
-    if length == 0.0:  # straight down: any horizontal axis serves
-        return np.array([1.0, 0.0, 0.0, 0.0])
-    return quat / length
 
 
 def _existing(folder: Path) -> Path:

@@ -4,6 +4,7 @@ An object is a rigid body given as convex pieces in its own frame (metres), with
 Quaternions are xyzw, as everywhere above the simulators.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Iterator, List, Sequence, Tuple
 
@@ -86,7 +87,7 @@ class ObjectSet(Sequence[GraspObject]):
         if not objects:
             raise UserError("the object set is empty")
         names = [o.name for o in objects]
-        twice = sorted({n for n in names if names.count(n) > 1})
+        twice = sorted(n for n, times in Counter(names).items() if times > 1)
         if twice:
             raise UserError(f"the object set names an object twice: {', '.join(twice)}")
         self._objects: List[GraspObject] = list(objects)

@@ -7,14 +7,12 @@ from typing import List, Sequence, Tuple
 
 import numpy as np
 import trimesh
-from scipy.spatial.transform import Rotation
 
 from resdex_tasks.objects.convex import convex_piece, mass_centre
-from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, GraspProposals, ObjectSet
-from resdex_tasks.shadow_hand import JOINTS, PALM_CENTRE, PALM_DOWN_QUAT, PREGRASP_DEG
+from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
+from resdex_tasks.objects.overhead import overhead_proposals
 
-PALM_CLEARANCE = 0.02
-"""Height of the palm's face above the object's top in the proposal, m."""
+UNTURNED = (0.0, 0.0, 0.0, 1.0)
 
 Points = np.ndarray  # (N, 3): a convex piece is the hull of such points
 
@@ -70,18 +68,6 @@ def _centred(pieces: Sequence[Points]) -> Tuple[ConvexPiece, ...]:
     return tuple(convex_piece(p - centre) for p in pieces)
 
 
-def overhead_proposal(top: float) -> GraspProposals:
-    """One grasp: palm down with its face `PALM_CLEARANCE` above `top` (m above the origin), fingers cupped."""
-    rotation = Rotation.from_quat(PALM_DOWN_QUAT)
-    palm_centre = np.array([0.0, 0.0, top + PALM_CLEARANCE])
-    return GraspProposals(
-        rotation=rotation.as_quat()[None],
-        translation=(palm_centre - rotation.apply(PALM_CENTRE))[None],
-        joint_pos=np.deg2rad([[PREGRASP_DEG.get(joint, 0.0) for joint in JOINTS]]),
-        rest_rotation=np.array([[0.0, 0.0, 0.0, 1.0]]),
-    )
-
-
 def _shapes() -> List[Tuple[str, str, List[Points]]]:
     """Name, category and convex pieces of each shape."""
     return [
@@ -104,6 +90,6 @@ def starter_objects() -> ObjectSet:
     objects = []
     for name, category, points in _shapes():
         pieces = _centred(points)
-        top = max(p.vertices[:, 2].max() for p in pieces)
-        objects.append(GraspObject(name, category, "train", pieces, overhead_proposal(top)))
+        vertices = np.concatenate([p.vertices for p in pieces])
+        objects.append(GraspObject(name, category, "train", pieces, overhead_proposals(vertices, [UNTURNED])))
     return ObjectSet(objects)

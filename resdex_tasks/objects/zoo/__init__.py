@@ -1,0 +1,72 @@
+"""Thousands of everyday shapes in dozens of categories, made here from a seed, without any download.
+
+`solids.py` has the convex building blocks; `vessels.py`, `tools.py`, `things.py` and `toys.py` draw one shape of a
+category from a random generator; `instances.py` brings it to its size and to rest; `splits.py` says which instances
+there are.
+"""
+
+from typing import List, Optional, Sequence
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.objects.object_set import SPLITS, ObjectSet
+from resdex_tasks.objects.zoo.categories import CATEGORIES
+from resdex_tasks.objects.zoo.instances import build_instance
+from resdex_tasks.objects.zoo.splits import in_turn, parse_name, split_names
+
+
+def zoo_objects(
+    split: str = "train",
+    categories: Optional[Sequence[str]] = None,
+    names: Optional[Sequence[str]] = None,
+    count: Optional[int] = None,
+    seed: int = 0,
+) -> ObjectSet:
+    """The objects of one split, or of all of them, of the zoo that `seed` makes.
+
+    Args:
+        split: one of `SPLITS`, or "all".
+        categories: keep these alone; None keeps all.
+        names: keep these objects alone, in this order; None keeps all.
+        count: keep the first so many, which take turns through the categories; None keeps all.
+        seed: not negative.
+
+    UserError names the key and value at fault.
+    """
+    if type(seed) is not int or seed < 0:
+        raise UserError(f"objects.seed is {seed!r}; it must be a whole number of at least 0")
+    if split not in (*SPLITS, "all"):
+        raise UserError(f"objects.split is {split!r}; it can be {', '.join(SPLITS)} or all")
+    split_of = {name: s for s, members in split_names(seed).items() for name in members}
+    chosen = in_turn([name for name, s in split_of.items() if split in (s, "all")])
+    if categories is not None:
+        chosen = _of_categories(chosen, categories, split)
+    if names is not None:
+        chosen = _named(chosen, names, split)
+    if count is not None:
+        if type(count) is not int or not 1 <= count <= len(chosen):
+            raise UserError(f"objects.count is {count!r}; it must be 1 to {len(chosen)}, all that were chosen")
+        chosen = chosen[:count]
+    return ObjectSet([build_instance(*parse_name(name), seed, split_of[name]) for name in chosen])
+
+
+def _of_categories(chosen: Sequence[str], categories: Sequence[str], split: str) -> List[str]:
+    present = {parse_name(name)[0] for name in chosen}
+    for category in categories:
+        if category not in CATEGORIES:
+            raise UserError(f"objects.categories has {category!r}; the categories are {', '.join(CATEGORIES)}")
+        if category not in present:
+            raise UserError(f"objects.categories has '{category}', of which the split '{split}' has no object")
+    if not categories:
+        raise UserError("objects.categories is empty; null keeps all categories")
+    return [name for name in chosen if parse_name(name)[0] in categories]
+
+
+def _named(chosen: Sequence[str], names: Sequence[str], split: str) -> List[str]:
+    known = set(chosen)
+    for name in names:
+        if not isinstance(name, str) or name not in known:
+            raise UserError(
+                f"objects.names has {name!r}, which is not among the {len(chosen)} objects chosen from the split "
+                f"'{split}', such as {chosen[0]}"
+            )
+    return list(names)
