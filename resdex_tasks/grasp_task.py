@@ -15,8 +15,8 @@ from torch import Tensor
 from resdex_tasks import rewards
 from resdex_tasks.config import camel_case
 from resdex_tasks.errors import UserError
-from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.observations import CODE_SIZE, SIZES, full_observation
+from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
+from resdex_tasks.observations import SIZES, full_observation
 from resdex_tasks.rotations import quat_mul, quat_rotate, rotate_yaw, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
 from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim
@@ -95,7 +95,8 @@ class GraspTask:
 
         n, device = self.num_envs, self.device
         self.goal = torch.tensor([0.0, 0.0, TABLE_HEIGHT + config.goal_height], device=device)
-        self.object_code = torch.zeros(n, CODE_SIZE, device=device)
+        codes = [np.zeros(CODE_SIZE) if o.code is None else o.code for o in objects]
+        self._codes = torch.tensor(np.stack(codes), dtype=torch.float32, device=device)
         self._palm_down = torch.tensor(PALM_DOWN_QUAT, device=device)
         self._actuated = torch.tensor([JOINTS.index(name) for name in ACTUATED], device=device)
         self._load_proposals()
@@ -241,6 +242,11 @@ class GraspTask:
         for name, term in terms.items():
             self.reward_sums[name] += term
         return torch.stack(tuple(terms.values())).sum(dim=0), distances
+
+    @property
+    def object_code(self) -> Tensor:
+        """(N, 64) shape code of the object in each environment, zeros where it has none."""
+        return self._codes[self.sim.object_index]
 
     def compute_observations(self) -> Tensor:
         """The configured observation of the current state, clipped. (N, num_obs)"""

@@ -10,13 +10,13 @@ from typing import Dict, Tuple
 import torch
 from torch import Tensor
 
+from resdex_tasks.objects.object_set import CODE_SIZE
 from resdex_tasks.rotations import euler_xyz, quat_mul, rotate_yaw, yaw_quat
 from resdex_tasks.shadow_hand import NUM_ACTIONS, NUM_JOINTS
 from resdex_tasks.sims.base import SimState
 
 WRENCH_SCALE = 10.0
 ANGULAR_VELOCITY_SCALE = 0.2
-CODE_SIZE = 64
 
 
 @dataclass(frozen=True)

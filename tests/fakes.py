@@ -104,10 +104,12 @@ class FakeSim(GraspSim):
         self.object_index[env_ids] = object_index
 
     def get_state(self) -> dict:
-        return {"now": copy.deepcopy(self.now.__dict__), "steps": self.steps}
+        index = self.object_index.clone()
+        return {"now": copy.deepcopy(self.now.__dict__), "steps": self.steps, "object_index": index}
 
     def set_state(self, state: dict) -> None:
         self.now, self.steps = SimState(**copy.deepcopy(state["now"])), state["steps"]
+        self.object_index = state["object_index"].clone()
 
     def render(self, env_id: int, width: int, height: int) -> np.ndarray:
         return np.zeros((height, width, 3), np.uint8)

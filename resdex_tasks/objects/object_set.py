@@ -6,7 +6,7 @@ Quaternions are xyzw, as everywhere above the simulators.
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Iterator, List, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.shadow_hand import NUM_JOINTS
 
 SPLITS = ("train", "unseen_object", "unseen_category")
+CODE_SIZE = 64
+"""Length of an object's shape code (Sec. 4.1: features of a PointNet)."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,16 @@ class GraspObject:
     """One of `SPLITS`."""
     pieces: Tuple[ConvexPiece, ...]
     proposals: GraspProposals
+    code: Optional[np.ndarray] = None
+    """(64,) shape code, or None where no encoder has run."""
 
     def __post_init__(self) -> None:
         if not self.pieces:
             raise UserError(f"object '{self.name}' has no convex pieces")
         if self.split not in SPLITS:
             raise UserError(f"object '{self.name}' has split '{self.split}'; the splits are {', '.join(SPLITS)}")
+        if self.code is not None and (self.code.shape != (CODE_SIZE,) or not np.isfinite(self.code).all()):
+            raise UserError(f"object '{self.name}' has a code that is not {CODE_SIZE} finite numbers")
         for piece in self.pieces:
             if not np.isfinite(piece.vertices).all():
                 raise UserError(f"object '{self.name}' has a vertex that is not a number")
