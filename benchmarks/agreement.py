@@ -21,6 +21,7 @@ import mujoco
 import mujoco_warp as mjw
 import numpy as np
 import torch
+import warp as wp
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
@@ -120,7 +121,8 @@ def compare_contacts(cpu: GraspTask, warp: GraspTask, policy: evaluate.Policy, n
     for step in range(num_steps * STEPS_BETWEEN):
         if step % STEPS_BETWEEN == STEPS_BETWEEN - 1:
             load_into_warp(cpu, warp)
-            mjw.forward(warp.sim.model, data)
+            with wp.ScopedDevice(warp.sim.warp_device):
+                mjw.forward(warp.sim.model, data)
             count = int(data.nacon.numpy()[0])
             world, geoms = data.contact.worldid.numpy()[:count], data.contact.geom.numpy()[:count]
             distance = data.contact.dist.numpy()[:count]
@@ -137,7 +139,8 @@ def compare_contacts(cpu: GraspTask, warp: GraspTask, policy: evaluate.Policy, n
         obs, _, _, _ = cpu.step(policy(obs))
     rows = [("touching geoms", "pairs", "as many contacts in both", "depth differs by, median", "99 %", "largest")]
     for kind, flags in sorted(same.items()):
-        shown = (np.median(depths[kind]), np.quantile(depths[kind], 0.99), max(depths[kind]))
+        values = depths.get(kind, [np.nan])
+        shown = (np.median(values), np.quantile(values, 0.99), max(values))
         rows.append((kind, str(len(flags)), str(sum(flags)), *(f"{v:.1e} m" for v in shown)))
     return table(rows)
 
@@ -217,7 +220,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, Tensor]:
     if args.contacts:
         print("\n" + compare_contacts(cpu, warp, policy, args.contacts))
     for overflow in warp.sim.overflows():
-        print(f"warning: {overflow}")
+        if overflow.count:
+            print(f"warning: {overflow}")
     if args.episodes:
         rounds = -(-args.episodes // args.num_envs)
         print("\n" + episode_table({"mujoco": cpu, "mujoco_warp": warp}, policy, rounds))

@@ -8,7 +8,7 @@ from typing import List, Sequence
 
 import torch
 
-PACKAGES = ("torch", "mujoco", "mujoco-warp", "numpy", "rl_games")
+PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numpy", "rl_games")
 
 
 def processor_name() -> str:

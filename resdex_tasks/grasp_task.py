@@ -20,6 +20,7 @@ from resdex_tasks.observations import SIZES, full_observation
 from resdex_tasks.rotations import quat_mul, quat_rotate, rotate_yaw, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
 from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim
+from resdex_tasks.tensors import constant
 
 PROPOSALS = ("first", "random")
 HAND_YAWS = ("random", "proposal")
@@ -167,7 +168,7 @@ class GraspTask:
         self.yaw[env_ids] = yaw
 
         def pose(height: float, quat: Tensor) -> Tensor:
-            position = torch.tensor([0.0, 0.0, TABLE_HEIGHT + height], device=self.device)
+            position = constant((0.0, 0.0, TABLE_HEIGHT + height), self.device)
             return torch.cat((position.expand(n, 3), quat), dim=1)
 
         self.sim.reset(
@@ -258,8 +259,9 @@ class GraspTask:
     _SAVED = ("actions", "yaw", "proposal_index", "progress", "latched", "rest_height", "obs")
 
     def get_state(self) -> dict:
-        """Everything needed to continue bit-exactly, as tensors (for checkpoints)."""
+        """Everything needed to continue, bit-exactly where the simulator is deterministic (for checkpoints)."""
         return {
+            "device": self.device.type,
             "sim": self.sim.get_state(),
             "generator": self.generator.get_state(),
             "num_diverged": self.num_diverged,
@@ -268,7 +270,7 @@ class GraspTask:
         }
 
     def set_state(self, state: dict) -> None:
-        """Inverse of `get_state`."""
+        """Inverse of `get_state`, on the same kind of device, whose random numbers are part of the state."""
         self.sim.set_state(state["sim"])
         self.generator.set_state(state["generator"])
         self.num_diverged = state["num_diverged"]
@@ -286,6 +288,6 @@ def _rest_height(vertices, rest_rotation):
 
 def _heading(hand_quat: Tensor) -> Tensor:
     """Yaw (n,) that turns the palm-down start pose's fingers to where a hand's fingers point, seen from above."""
-    fingers = quat_rotate(hand_quat, torch.tensor([0.0, 0.0, 1.0], device=hand_quat.device))
+    fingers = quat_rotate(hand_quat, constant((0.0, 0.0, 1.0), hand_quat.device))
     # at yaw 0 the fingers point along -y
     return torch.atan2(fingers[:, 0], -fingers[:, 1])

@@ -14,6 +14,7 @@ from resdex_tasks.config import camel_case
 from resdex_tasks.errors import UserError
 from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle
 from resdex_tasks.sims.base import SimState
+from resdex_tasks.tensors import constant
 
 FINGERS_NEAR = 0.6
 """m: the flag of d_fingers."""
@@ -91,7 +92,7 @@ def distances(
     position, to_object = state.object[:, :3], quat_conjugate(state.object[:, 3:7])
     # the five fingertips and the palm as one (N, 6, 7): small tensors cost by the operation
     bodies = torch.cat((state.fingertips[..., :7], state.palm_pose[:, None]), dim=1)
-    offsets = torch.tensor([config.finger_point] * 5 + [config.palm_point], device=position.device)
+    offsets = constant((tuple(config.finger_point),) * 5 + (tuple(config.palm_point),), position.device)
     points = bodies[..., :3] + quat_rotate(bodies[..., 3:], offsets)
     to_points = (points - position[:, None]).norm(dim=-1)
     return Distances(

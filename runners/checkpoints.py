@@ -21,7 +21,7 @@ def versions() -> Dict[str, str]:
     from importlib import metadata
 
     out = {"python": platform.python_version()}
-    for name in ("resdex", "torch", "rl_games", "numpy", "mujoco", "mujoco-warp"):
+    for name in ("resdex", "torch", "rl_games", "numpy", "mujoco", "mujoco-warp", "warp-lang"):
         try:
             out[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -214,6 +214,9 @@ def _check_values(cfg: DictConfig) -> None:
         raise UserError("multi_gpu=True needs experiment=NAME, which all its processes share")
     if cfg.multi_gpu and ("LOCAL_RANK" not in os.environ or not torch.cuda.is_available()):
         raise UserError("multi_gpu=True needs CUDA devices and torchrun: torchrun --nproc_per_node=N train.py ...")
+    for key in ("sim_device", "rl_device"):
+        if cfg.multi_gpu and cfg[key] not in ("auto", "cpu"):
+            raise UserError(f"multi_gpu=True gives every process a GPU of its own; leave out {key}={cfg[key]}")
     if cfg.wandb_activate and importlib.util.find_spec("wandb") is None:
         raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
     if not cfg.headless:
@@ -227,7 +230,7 @@ def _device(key: str, value: str, on_gpu: bool) -> str:
     """The device of `key`; `auto` is this process's GPU where `on_gpu` and there is one."""
     if value == "auto":
         cuda = on_gpu and torch.cuda.is_available()
-        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu"
+        value = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if cuda else "cpu"
     if value == "cpu":
         return value
     if not re.fullmatch(r"cuda(:\d+)?", value):

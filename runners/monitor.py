@@ -81,8 +81,7 @@ class TrainingMonitor(AlgoObserver):
 
     def after_print_stats(self, frame: int, epoch_num: int, total_time: float) -> None:
         algo, means = self.algo, self.window.means()
-        task = algo.vec_env.task
-        num_diverged, overflows = task.num_diverged, task.sim.overflows()
+        num_diverged, overflows = algo.num_diverged, [overflow for overflow in algo.overflows if overflow.count]
         if self.writer is not None:
             for name, value in means.items():
                 self.writer.add_scalar(name if "/" in name else f"success/{name}", value, algo.frame)

@@ -86,7 +86,8 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
     result = evaluate.evaluate(task, policy, rounds)
     print(evaluate.table(result))
     for overflow in task.sim.overflows():
-        print(f"warning: {overflow}")
+        if overflow.count:
+            print(f"warning: {overflow}")
     in_run = path.parent.name == "nn"
     folder = RUNS / str(cfg.experiment or (path.parent.parent.name if in_run else f"evaluation_{path.stem}"))
     about = {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "deterministic": True, "versions": checkpoints.versions()}

@@ -1,12 +1,14 @@
 """The method's PPO: rl_games' agent with the little that it lacks."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
 from rl_games.algos_torch.a2c_continuous import A2CAgent
 from rl_games.algos_torch.players import PpoPlayerContinuous
 
+from resdex_tasks.sims.base import Overflow
 from runners import checkpoints
 from runners.monitor import TrainingStopped
 from runners.threads import simulator_first
@@ -43,6 +45,8 @@ class ResDexPPO(A2CAgent):
         self.dataset.update_mu_sigma = lambda mu, sigma: None  # keeps the rollout's
         self.best_score = float("-inf")
         self.stop_requested, self.stopping = False, False
+        self.num_diverged = 0
+        self.overflows: List[Overflow] = []
         self._restored_sums: Dict[str, torch.Tensor] = {}
 
     def update_epoch(self) -> int:
@@ -64,6 +68,26 @@ class ResDexPPO(A2CAgent):
             torch.distributed.broadcast(stopping, 0)
             self.stopping = bool(stopping)
         return self.stopping
+
+    def train_epoch(self) -> Any:
+        """One iteration. Every GPU's policy sees through the first one's running statistics."""
+        if self.multi_gpu:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        result = super().train_epoch()
+        self._count_troubles()
+        return result
+
+    def _count_troubles(self) -> None:
+        """Sum over all GPUs what went wrong in their simulators so far: `num_diverged`, `overflows`."""
+        task = self.vec_env.task
+        overflows = task.sim.overflows()
+        counts = torch.tensor([task.num_diverged, *(overflow.count for overflow in overflows)])
+        if self.multi_gpu:
+            counts = counts.to(self.ppo_device)
+            torch.distributed.all_reduce(counts)
+        self.num_diverged, *dropped = counts.tolist()
+        self.overflows = [replace(overflow, count=count) for overflow, count in zip(overflows, dropped)]
 
     def play_steps(self) -> Dict[str, Any]:
         """The rollout, in which the simulator has the cores."""
@@ -113,6 +137,8 @@ class ResDexPPO(A2CAgent):
             print(f"{fn} holds a policy only: training starts from its weights with a fresh optimizer")
             return
         same = all(state[key] == description[key] for key in ("task", "sim", "objects", "object_source"))
+        task = self.vec_env.task
+        same = same and state["env_state"] is not None and state["env_state"]["device"] == task.device.type
         first = self.global_rank == 0
         if not same or not first:
             state["env_state"] = None  # the other GPUs' episodes are their own: they start anew
@@ -133,7 +159,7 @@ class ResDexPPO(A2CAgent):
                 getattr(self, name).mean, getattr(self, name).current_size = mean.to(self.ppo_device), size
         print(f"resumed {fn} at iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}")
         if not same:
-            print("the task, its objects or its simulator changed: episodes start anew")
+            print("the task, its objects, its simulator or its device changed: episodes start anew")
 
 
 class ResDexPlayer(PpoPlayerContinuous):

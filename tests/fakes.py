@@ -163,7 +163,43 @@ def warp_sim(
     return MujocoWarpSim(objects, index, config, wrist_law(), device, max_contacts, max_constraints)
 
 
-SIMULATORS = {"mujoco": mujoco_sim, "mujoco_warp": warp_sim}
+class OnHost:
+    """A simulator on a GPU as tests see it: what they give goes there, what they get comes back to the CPU."""
+
+    def __init__(self, sim: GraspSim) -> None:
+        self._sim = sim
+
+    def __getattr__(self, name: str):
+        value = getattr(self._sim, name)
+        return value.cpu() if isinstance(value, Tensor) else value
+
+    def state(self) -> SimState:
+        return SimState(**{name: value.cpu() for name, value in vars(self._sim.state()).items()})
+
+    def _call(self, method: str, *tensors: Tensor) -> None:
+        getattr(self._sim, method)(*(t.to(self._sim.device) for t in tensors))
+
+    def step(self, *commands: Tensor) -> None:
+        self._call("step", *commands)
+
+    def reset(self, *poses: Tensor) -> None:
+        self._call("reset", *poses)
+
+    def put_objects(self, *indices: Tensor) -> None:
+        self._call("put_objects", *indices)
+
+
+def cuda_sim(*args, **kwargs):
+    """`warp_sim` on the first GPU."""
+    return OnHost(warp_sim(*args, device="cuda:0", **kwargs))
+
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU; this machine has none")
+SIMULATORS = [
+    pytest.param(mujoco_sim, id="mujoco"),
+    pytest.param(warp_sim, id="mujoco_warp"),
+    pytest.param(cuda_sim, id="mujoco_warp_on_cuda", marks=needs_cuda),
+]
 
 
 def mujoco_task(

@@ -5,12 +5,14 @@ and nothing of ours is.
 """
 
 import json
+import os
 import sys
 from unittest import mock
 
 import torch
 from rl_games.common import a2c_common
 
+from resdex_tasks.grasp_task import GraspTask
 from runners import config, launch, ppo, training
 
 
@@ -25,15 +27,30 @@ class OnCpu(ppo.ResDexPPO):
     def __init__(self, base_name, params):
         params["config"] = PinnedDevice(params["config"])
         super().__init__(base_name, params)
+        self.statistics = []
+
+    def play_steps(self):
+        self.statistics.append([b.double().sum().item() for b in self.model.buffers()])
+        return super().play_steps()
 
     def train(self):
         try:
             return super().train()
         finally:
             weights = torch.cat([p.detach().flatten() for p in self.model.parameters()]).tolist()
-            result = {"weights": weights, "obs": self.vec_env.task.obs.tolist(), "rank": self.global_rank}
+            task = self.vec_env.task
+            result = {"weights": weights, "obs": task.obs.tolist(), "rank": self.global_rank,
+                      "statistics": self.statistics, "diverged": self.num_diverged}  # fmt: skip
             with open(sys.argv[1], "w") as file:
                 json.dump(result, file)
+
+
+def diverged_before(init, count):
+    def with_count(task, *args):
+        init(task, *args)
+        task.num_diverged = count
+
+    return with_count
 
 
 def load_config(overrides):
@@ -47,4 +64,6 @@ if __name__ == "__main__":
     a2c_common.dist.init_process_group = lambda backend, **where: join("gloo", **where)
     torch.cuda.set_device = lambda index: None
     launch.load_config, training.ResDexPPO = load_config, OnCpu
+    # as if physics had broken down: once in the first process, twice in the second
+    GraspTask.__init__ = diverged_before(GraspTask.__init__, 1 + int(os.environ["RANK"]))
     sys.exit(launch.main(sys.argv[2:]))

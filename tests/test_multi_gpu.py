@@ -52,6 +52,20 @@ def test_both_learn_one_policy_from_episodes_of_their_own(trained):
     assert first["obs"] != second["obs"]
 
 
+def test_both_act_through_the_same_running_statistics(trained):
+    """Normalisation is part of the policy: gradients of two different policies would be averaged otherwise."""
+    (first, second), _ = trained
+    assert len(first["statistics"]) == 2 and first["statistics"] == second["statistics"]
+    assert first["statistics"][0] != first["statistics"][1]
+
+
+def test_what_goes_wrong_in_any_process_is_reported(trained):
+    """One divergence in the first, two in the second (one_rank.py pretends so)."""
+    (first, second), (out, _) = trained
+    assert first["diverged"] == second["diverged"] == 3
+    assert "3 diverged" in out
+
+
 def test_only_the_first_writes_and_speaks(trained, folder):
     _, (first, second) = trained
     assert [p.name for p in (folder / "runs").iterdir()] == ["both"]

@@ -94,12 +94,12 @@ class Overflow:
     name: str
     """What was dropped."""
     count: int
-    """In how many environment steps, since the start."""
+    """In how many control steps, in whichever environments, since the start."""
     remedy: str
-    """The setting to change, as the end of a sentence."""
+    """What to change, as the end of a sentence."""
 
     def __str__(self) -> str:
-        return f"the simulator dropped {self.name} in {self.count} environment steps so far: {self.remedy}"
+        return f"the simulator dropped {self.name} in {self.count} control steps so far: {self.remedy}"
 
 
 class GraspSim(ABC):
@@ -149,7 +149,8 @@ class GraspSim(ABC):
 
     @abstractmethod
     def get_state(self) -> dict:
-        """Everything needed to continue bit-exactly, as a dict of tensors (for checkpoints)."""
+        """Everything needed to continue, as a dict of tensors (for checkpoints): bit-exactly on a CPU. A GPU adds
+        contact forces in any order, so that there two continuations differ by rounding."""
 
     @abstractmethod
     def set_state(self, state: dict) -> None:
@@ -160,5 +161,5 @@ class GraspSim(ABC):
         """(height, width, 3) uint8 image of one environment. Needs no screen."""
 
     def overflows(self) -> List[Overflow]:
-        """The engine's buffers that were too small so far."""
+        """The engine's buffers, also those that were never too small (count 0)."""
         return []

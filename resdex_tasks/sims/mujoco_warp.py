@@ -1,7 +1,7 @@
 """The GPU simulator: MuJoCo Warp steps thousands of environments on one device, every one with its own object.
 
-The tensors share memory with the engine's arrays, and the control step is one captured graph: nothing passes through
-the host. Warp has a CPU device too, where everything here works alike, for tests.
+The tensors share memory with the engine's arrays, and the control step is one captured graph: commands and states never
+pass through the host. Warp has a CPU device too, where everything here works alike, for tests.
 """
 
 import copy
@@ -15,6 +15,7 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.sims.base import Overflow, WristLaw
 from resdex_tasks.sims.mujoco_common import MujocoGraspSim
@@ -24,11 +25,15 @@ wp.config.log_level = wp.LOG_WARNING  # else a line for each of the engine's man
 
 MAX_VALUE = 1e10
 """A position or velocity above it is a breakdown, as in MuJoCo (mjMAXVAL)."""
-BUFFERS = {
-    "contactsPerEnv": mjw.OverflowType.BROADPHASE | mjw.OverflowType.NARROWPHASE | mjw.OverflowType.CCD,
-    "constraintsPerEnv": mjw.OverflowType.NEFC | mjw.OverflowType.NJMAX_NNZ,
+FLAGS = mjw.OverflowType
+OVERFLOWS = {
+    "contacts": (FLAGS.BROADPHASE | FLAGS.NARROWPHASE | FLAGS.CCD, "raise sim.contactsPerEnv above {contacts}"),
+    "constraints": (FLAGS.NEFC | FLAGS.NJMAX_NNZ, "raise sim.constraintsPerEnv above {constraints}"),
+    "fingertip_contacts": (FLAGS.CONTACT_MATCH, "a fingertip met more than {matches}; give the object fewer pieces"),
+    "penetration_searches": (FLAGS.EPA_HORIZON, "give the object's pieces fewer faces"),
 }
-"""Setting -> the engine's flags that say that it is too small. Its other flags tell of solver iterations."""
+"""What was dropped -> the engine's flags that say so, and what to change. Its other flags tell of the solver stopping
+after its iterations, as it shall, or of features that the scene has not."""
 SAVED = ("qpos", "qvel", "qacc_warmstart", "ctrl", "xfrc_applied", "sensordata")
 """What the next step depends on, and what was sensed in the last one."""
 
@@ -76,24 +81,27 @@ class MujocoWarpSim(MujocoGraspSim):
         model.opt.disableflags &= ~mujoco.mjtDisableBit.mjDSBL_MIDPHASE.value
         # with a single row the engine would compile without the test that skips unused piece slots
         rows = max(2, self.num_envs)
-        self._device = wp.get_device(str(self.device))
-        with wp.ScopedDevice(self._device):
+        self.warp_device = _usable(wp.get_device(str(self.device)))
+        with wp.ScopedDevice(self.warp_device):
             self.model = mjw.put_model(model, batch_sizes=dict.fromkeys(self.scene.tables, rows))
             self.model.opt.warn_overflow = 0  # counted below instead of printed by every thread
+            # an old driver cannot end the solver's loop inside a graph: it then always runs all iterations
+            self.model.opt.graph_conditional = self.warp_device.is_cpu or wp.is_conditional_graph_supported()
             self.data = mjw.make_data(model, self.num_envs, nconmax=self.max_contacts, njmax=self.max_constraints)
         self.arrays = {name: wp.to_torch(getattr(self.data, name)) for name in SAVED}
         self._wrist_wrench = self.arrays["xfrc_applied"][:, self._root_body]
         self._overflow = wp.to_torch(self.data.overflow)
-        self._overflow_counts = torch.zeros(len(BUFFERS), dtype=torch.int64, device=self.device)
-        self._buffer_flags = torch.tensor([int(f) for f in BUFFERS.values()], dtype=torch.int32, device=self.device)
+        flags = [int(flag) for flag, _ in OVERFLOWS.values()]
+        self._overflow_flags = torch.tensor(flags, dtype=torch.int32, device=self.device)
+        self._overflow_counts = torch.zeros(len(flags), dtype=torch.int64, device=self.device)
 
         self._fields = {field: wp.to_torch(getattr(self.model, field)) for field in self.scene.tables}
         self._tables = self._device_tables()
         self.put_objects(torch.arange(self.num_envs, device=self.device), self.object_index.clone())
 
         self._reset_mask = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
-        mask = wp.from_torch(self._reset_mask)
-        self._reset_graph = self._capture(lambda: mjw.reset_data(self.model, self.data, mask))
+        self._warp_mask = wp.from_torch(self._reset_mask)
+        self._reset_graph = self._capture(self._reset)
         self._observe_graph = self._capture(self._observe)
         self._step_graph = self._capture(self._physics)
         self._reset_everything()
@@ -103,7 +111,7 @@ class MujocoWarpSim(MujocoGraspSim):
         tables = {}
         for field, table in self.scene.tables.items():
             here = self._fields[field]
-            values = torch.as_tensor(table).to(self.device, here.dtype)
+            values = torch.as_tensor(table).to(self.device, here.dtype, copy=True)
             tables[field] = values.reshape(*table.shape[:2], *here.shape[2:])
         used = torch.as_tensor(self.scene.used, device=self.device)
         tables["geom_dataid"][~used] = -1  # the engine's mark of a geom that is absent from an environment
@@ -122,15 +130,20 @@ class MujocoWarpSim(MujocoGraspSim):
         mjw.sensor_pos(self.model, self.data)
         mjw.sensor_vel(self.model, self.data)
 
+    def _reset(self) -> None:
+        mjw.reset_data(self.model, self.data, self._warp_mask)
+
     def _capture(self, work: Callable[[], None]) -> wp.Graph:
         """A graph of the work's kernels; it goes on using the arrays that it was captured with."""
-        with wp.ScopedDevice(self._device):
-            work()  # compiles the kernels, which cannot be done while capturing
+        with wp.ScopedDevice(self.warp_device):
+            work()  # compiles and loads the kernels, so that the capture meets nothing but launches
             with _no_garbage_collection(), wp.ScopedCapture() as capture:
                 work()
         return capture.graph
 
     def _run(self, graph: wp.Graph) -> None:
+        # torch's work on its default stream and warp's on its own wait for each other, as CUDA's rules for the
+        # default stream have it; inside `torch.cuda.stream(...)` they would not
         wp.capture_launch(graph)
         self._state = None
 
@@ -150,7 +163,7 @@ class MujocoWarpSim(MujocoGraspSim):
         self._wrist_wrench[:, :3] = wrist_force
         self._wrist_wrench[:, 3:] = wrist_torque
         self.physics_step()
-        self._overflow_counts += ((self._overflow[:, None] & self._buffer_flags) != 0).sum(dim=0)
+        self._overflow_counts += ((self._overflow[:, None] & self._overflow_flags) != 0).any(dim=0)
         self._overflow.zero_()
         self.diverged = ~(self._largest("qpos").maximum(self._largest("qvel")) < MAX_VALUE)  # a NaN is not below it
         if self.diverged.any():
@@ -191,18 +204,25 @@ class MujocoWarpSim(MujocoGraspSim):
         self._run(self._observe_graph)
 
     def overflows(self) -> List[Overflow]:
-        dropped = {"contactsPerEnv": "contacts", "constraintsPerEnv": "constraints"}
-        sizes = {"contactsPerEnv": self.max_contacts, "constraintsPerEnv": self.max_constraints}
-        return [
-            Overflow(dropped[key], count, f"raise sim.{key} above {sizes[key]}")
-            for key, count in zip(BUFFERS, self._overflow_counts.tolist())
-            if count
-        ]
+        sizes = {
+            "contacts": self.max_contacts,
+            "constraints": self.max_constraints,
+            "matches": self.model.opt.contact_sensor_maxmatch,
+        }
+        counts = self._overflow_counts.tolist()
+        return [Overflow(n, c, remedy.format(**sizes)) for c, (n, (_, remedy)) in zip(counts, OVERFLOWS.items())]
+
+
+def _usable(device: wp.Device) -> wp.Device:
+    """The device, unless it cannot capture graphs of work that allocates."""
+    if device.is_cuda and not wp.is_mempool_enabled(device):
+        raise UserError(f"sim=mujoco_warp needs CUDA's memory pools, which {device} ({device.name}) does not have")
+    return device
 
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """An array that is freed while a graph is captured would be freed again at every replay."""
+    """A graph that is collected while another one is captured would record its destruction into it."""
     enabled = gc.isenabled()
     gc.disable()
     try:
