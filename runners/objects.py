@@ -1,0 +1,127 @@
+"""One tool for objects: `python -m runners.objects COMMAND objects=zoo objects.count=60 ...` (or `resdex-objects`).
+
+The objects are chosen as for train.py, by the group `objects` of the configuration.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.object_set import GraspObject, ObjectSet
+from runners import video
+from runners.config import load_config, plain
+
+TILE = 200
+"""Pixels of one picture on a contact sheet."""
+LISTED = 40
+"""Objects that `list` shows one by one."""
+
+
+def objects_config(overrides: Sequence[str]) -> Dict[str, Any]:
+    """The configuration's group `objects` after `key=value` overrides, which may set nothing else."""
+    for override in overrides:
+        if not override.startswith(("objects=", "objects.")):
+            raise UserError(f"'{override}' does not choose objects; objects=NAME and objects.KEY=VALUE do")
+    return plain(load_config(["sim=mujoco", "scale=cpu", *overrides])[0])["objects"]
+
+
+def list_objects(args: argparse.Namespace) -> None:
+    """Print the set: its objects where they are few, and how many there are of each category and split."""
+    objects = make_objects(objects_config(args.overrides))
+    shown = objects if args.all else list(objects)[:LISTED]
+    rows = [("object", "category", "split", "cm", "pieces", "proposals", "code")]
+    rows += [_row(obj) for obj in shown]
+    print(_aligned(rows))
+    if len(shown) < len(objects):
+        print(f"... and {len(objects) - len(shown)} more (--all lists them)")
+    splits = Counter(obj.split for obj in objects)
+    categories = Counter(obj.category for obj in objects)
+    print(f"\n{len(objects)} objects: {', '.join(f'{n} {split}' for split, n in splits.items())}")
+    print(f"{len(categories)} categories: {', '.join(f'{c} {n}' for c, n in sorted(categories.items()))}")
+
+
+def _row(obj: GraspObject) -> Sequence[str]:
+    vertices = np.concatenate([piece.vertices for piece in obj.pieces])
+    size = " x ".join(f"{100 * e:.1f}" for e in np.ptp(vertices, axis=0))
+    code = "yes" if obj.code is not None else "no"
+    return obj.name, obj.category, obj.split, size, str(len(obj.pieces)), str(len(obj.proposals)), code
+
+
+def _aligned(rows: List[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
+
+
+def show_objects(args: argparse.Namespace) -> None:
+    """Write a contact sheet: every object of the set at rest on the table, with its name."""
+    objects = make_objects(objects_config(args.overrides))
+    chosen = spread(objects, args.limit)
+    sheet = contact_sheet(chosen, args.columns)
+    video.write_strip(args.out, [sheet], 1)
+    left = f" ({len(objects) - len(chosen)} more are in the set: --limit)" if len(chosen) < len(objects) else ""
+    print(f"written to {args.out}: {len(chosen)} objects{left}")
+
+
+def spread(objects: ObjectSet, limit: int) -> List[GraspObject]:
+    """At most `limit` objects, evenly over the set."""
+    count = min(limit, len(objects))
+    return [objects[round(i)] for i in np.linspace(0, len(objects) - 1, count)]
+
+
+def contact_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
+    """(H, W, 3) uint8."""
+    from resdex_tasks.sims.portrait import portrait  # MuJoCo: Python 3.10 or newer
+
+    pictures = tqdm(objects, unit="object", disable=not sys.stderr.isatty())
+    images = [video.add_label(portrait(obj, TILE, TILE), obj.name) for obj in pictures]
+    return video.tile(images, min(columns, len(images)))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not at least 1")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="python -m runners.objects", description=__doc__)
+    commands = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help)
+        command.add_argument("overrides", nargs="*", default=[], help="objects=zoo objects.split=all ...")
+        command.set_defaults(run=run)
+        return command
+
+    listing = add("list", list_objects, "print the objects of a set")
+    listing.add_argument("--all", action="store_true", help=f"also beyond the first {LISTED}")
+    showing = add("show", show_objects, "draw a contact sheet of a set, as PNG")
+    showing.add_argument("--out", type=Path, default=Path("objects.png"))
+    showing.add_argument("--limit", type=_positive, default=60, help="objects on the sheet, evenly over the set")
+    showing.add_argument("--columns", type=_positive, default=10)
+    return out
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
+    args = parser().parse_args(argv)
+    try:
+        args.run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
