@@ -108,7 +108,7 @@ def test_names_choose_objects_in_their_order(order, count):
 @pytest.mark.parametrize(
     "cfg, words",
     [
-        ({"source": "zoos"}, r"'zoos'.*starter, dexgraspnet, zoo"),
+        ({"source": "zoos"}, r"'zoos'.*starter, dexgraspnet, meshes, zoo"),
         ({}, r"starter, dexgraspnet"),
         ({"source": "starter", "scael": 1}, r"objects\.scael"),
         ({"source": "starter", "scale": 0.08}, r"objects\.scale.*starter"),

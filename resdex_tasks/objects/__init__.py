@@ -4,6 +4,7 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
+from resdex_tasks.objects.meshes import mesh_objects
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.zoo import zoo_objects
@@ -18,6 +19,10 @@ SOURCES: Dict[str, Tuple[Callable[..., ObjectSet], Dict[str, str]]] = {
             "objectList": "object_list",
             "maxRestHeight": "max_rest_height",
         },
+    ),
+    "meshes": (
+        mesh_objects,
+        {**{key: key for key in ("root", "size", "split", "cache", "names")}, "maxPieces": "max_pieces"},
     ),
     "zoo": (zoo_objects, {key: key for key in ("split", "categories", "count", "names", "seed")}),
 }
