@@ -32,7 +32,7 @@ from scipy.spatial.transform import Rotation
 from resdex_tasks.errors import UserError
 from resdex_tasks.hand_shape import hand_spheres
 from resdex_tasks.objects.cache import ArrayCache, Arrays, cache_key
-from resdex_tasks.objects.convex import convex_piece, mass_centre
+from resdex_tasks.objects.convex import mass_centre, quick_convex_piece, spans_volume
 from resdex_tasks.objects.gathering import Unusable, one_line
 from resdex_tasks.objects.object_set import CODE_SIZE, ConvexPiece, GraspProposals
 from resdex_tasks.objects.rest import rest_poses, rotation_to_up
@@ -302,10 +302,9 @@ def _vertex_groups(path: Path) -> List[np.ndarray]:
 def _hull(vertices: np.ndarray, path: Path) -> ConvexPiece:
     if not np.isfinite(vertices).all():
         raise Unusable(path, "has a vertex that is not a finite number")
-    try:
-        return convex_piece(vertices)
-    except ValueError as error:
-        raise Unusable(path, "has a piece without a volume", one_line(error)) from error
+    if not spans_volume(vertices):
+        raise Unusable(path, "has a piece without a volume")
+    return quick_convex_piece(vertices)
 
 
 def _read_npz(path: Path) -> Dict[str, Any]:

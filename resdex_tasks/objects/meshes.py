@@ -15,7 +15,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.cache import ArrayCache, cache_key
-from resdex_tasks.objects.convex import FLATNESS, mass_centre, quick_convex_piece
+from resdex_tasks.objects.convex import mass_centre, quick_convex_piece, spans_volume
 from resdex_tasks.objects.gathering import Unusable, gather, one_line
 from resdex_tasks.objects.lying import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, lying_poses
 from resdex_tasks.objects.object_set import SPLITS, ConvexPiece, GraspObject, ObjectSet
@@ -159,16 +159,11 @@ def _clean_mesh(path: Path) -> trimesh.Trimesh:
     mesh = trimesh.Trimesh(vertices[used], np.searchsorted(used, faces), process=True)
     mesh.update_faces(mesh.nondegenerate_faces())
     mesh.remove_unreferenced_vertices()
-    if len(mesh.faces) == 0 or _is_flat(mesh.vertices):
+    if len(mesh.faces) == 0 or not spans_volume(mesh.vertices):
         raise Unusable(path, "spans no volume")
     mesh.fill_holes()
     mesh.fix_normals()
     return mesh
-
-
-def _is_flat(points: np.ndarray) -> bool:
-    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    return len(points) < 4 or spread[2] <= FLATNESS * spread[0]
 
 
 def _decompose(mesh: trimesh.Trimesh, path: Path, max_pieces: int) -> List[np.ndarray]:
@@ -220,7 +215,7 @@ def _run_coacd(vertices: np.ndarray, faces: np.ndarray, path: Path, max_pieces: 
 
 def _thickness(points: np.ndarray) -> float:
     """How thin the hull of points is across its thinnest side; 0 for points that span no volume."""
-    if _is_flat(points):
+    if not spans_volume(points):
         return 0.0
     try:
         equations = ConvexHull(points).equations
