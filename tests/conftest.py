@@ -15,3 +15,11 @@ def sample_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no DexGraspNet sample at {folder}; RESDEX_SAMPLE_DATA may name another folder")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """Caches of the tests' own instead of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -1,9 +1,12 @@
 """What tests of several object sources ask of an object."""
 
+import xml.etree.ElementTree as ET
+
 import numpy as np
 import trimesh
 
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
+from resdex_tasks.shadow_hand import JOINTS, asset_root
 
 
 def vertices_of(thing: GraspObject) -> np.ndarray:
@@ -19,3 +22,10 @@ def assert_closed_convex_outward(piece: ConvexPiece) -> None:
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     heights = np.einsum("fi,fvi->fv", normals, piece.vertices[None] - corners[:, :1])
     assert heights.max() < 1e-6 * np.ptp(piece.vertices)
+
+
+def beyond_joint_limits(joint_pos: np.ndarray) -> np.ndarray:
+    """(P, 22) how far each joint position is outside the range in the hand's own model, rad; 0 inside."""
+    ranges = {j.get("name"): j.get("range") for j in ET.parse(str(asset_root() / "hand" / "robot.xml")).iter("joint")}
+    low, high = np.array([ranges[f"robot0:{joint}"].split() for joint in JOINTS], dtype=float).T
+    return np.maximum(0.0, np.maximum(low - joint_pos, joint_pos - high))

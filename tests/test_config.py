@@ -103,13 +103,13 @@ def test_a_gpu_that_is_not_there_is_named(tmp_path, key):
 @pytest.mark.parametrize("root", ["nowhere", "present"])
 def test_a_missing_dataset_folder_is_named(tmp_path, root):
     (tmp_path / "present").mkdir()
-    outcome = call(tmp_path, *TINY, "objects=unidexgrasp", f"objects.root={root}")
+    outcome = call(tmp_path, *TINY, "objects=dexgraspnet", f"objects.root={root}")
     assert_one_sentence(outcome, root)
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_dataset_without_a_root_asks_for_it(tmp_path):
-    assert_one_sentence(call(tmp_path, *TINY, "objects=unidexgrasp"), "objects.root")
+    assert_one_sentence(call(tmp_path, *TINY, "objects=dexgraspnet"), "objects.root")
     assert list(tmp_path.iterdir()) == []
 
 

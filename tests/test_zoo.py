@@ -17,9 +17,10 @@ from scipy.spatial.transform import Rotation
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.convex import mass_centre, quick_convex_piece
+from resdex_tasks.objects.lying import grasp_width
 from resdex_tasks.objects.zoo import solids
 from resdex_tasks.objects.zoo.categories import CATEGORIES, SEEN, UNSEEN
-from resdex_tasks.objects.zoo.instances import build_instance, grasp_width
+from resdex_tasks.objects.zoo.instances import build_instance
 from resdex_tasks.objects.zoo.splits import SIZES, SPLITS_FILE, parse_name, read_splits, split_names, write_splits
 from resdex_tasks.shadow_hand import PALM_CENTRE
 from runners.config import load_config, plain

@@ -3,22 +3,33 @@
 from typing import Any, Callable, Dict, Mapping, Tuple
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.objects.dexgraspnet import read_unidexgrasp
+from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
+from resdex_tasks.objects.meshes import mesh_objects
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.zoo import zoo_objects
 
 SOURCES: Dict[str, Tuple[Callable[..., ObjectSet], Dict[str, str]]] = {
     "starter": (starter_objects, {}),
-    "unidexgrasp": (
-        read_unidexgrasp,
-        {"root": "root", "objects": "object_codes", "scale": "scale", "maxRestHeight": "max_rest_height"},
+    "dexgraspnet": (
+        read_dexgraspnet,
+        {
+            **{key: key for key in ("root", "scales", "split", "cache", "names")},
+            "objects": "object_codes",
+            "objectList": "object_list",
+            "maxRestHeight": "max_rest_height",
+        },
+    ),
+    "meshes": (
+        mesh_objects,
+        {**{key: key for key in ("root", "size", "split", "cache", "names")}, "maxPieces": "max_pieces"},
     ),
     "zoo": (zoo_objects, {key: key for key in ("split", "categories", "count", "names", "seed")}),
 }
 """Source -> its reader, and the reader's argument for each configuration key."""
 
-LIST_KEYS = ("names", "objects", "categories")
+LIST_KEYS = ("names", "objects", "categories", "scales")
+PATH_KEYS = ("objectList", "cache")
 UNSET = (None, "???")
 """What a mandatory key holds until it is given: `???` is Hydra's mark."""
 
@@ -40,6 +51,9 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
     for key in LIST_KEYS:
         if cfg.get(key) is not None and not isinstance(cfg[key], (list, tuple)):
             raise UserError(f"objects.{key} is {cfg[key]!r}; it must be a list or null: objects.{key}=[...]")
+    for key in PATH_KEYS:
+        if cfg.get(key) is not None and not isinstance(cfg[key], str):
+            raise UserError(f"objects.{key} is {cfg[key]!r}; it must be a path or null")
     if "root" in arguments and cfg.get("root") in UNSET:
         raise UserError(f"objects.root is not set: the folder of the data for the source '{source}'")
     if "root" in arguments and not isinstance(cfg["root"], str):

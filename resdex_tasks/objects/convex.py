@@ -12,14 +12,19 @@ FLATNESS = 1e-6
 """Points whose thickness is below this part of their size span no volume."""
 
 
+def spans_volume(points: np.ndarray) -> bool:
+    """Whether the convex hull of finite `points` (N, 3), N >= 1, is a body, however thin."""
+    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
+    return len(points) >= 4 and bool(spread[2] > FLATNESS * spread[0])
+
+
 def convex_piece(points: np.ndarray) -> ConvexPiece:
     """The convex hull of `points` (N, 3), metres; points inside it are dropped.
 
     ValueError where the points span no volume.
     """
     points = np.asarray(points, dtype=np.float64)
-    spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
-    if len(points) < 4 or spread[2] <= FLATNESS * spread[0]:
+    if not spans_volume(points):
         raise ValueError("its points span no volume")  # trimesh would return a hull of volume zero
     hull = trimesh.convex.convex_hull(points)
     return ConvexPiece(np.array(hull.vertices, dtype=np.float64), np.array(hull.faces, dtype=np.int64))

@@ -7,7 +7,7 @@ refused.
 """
 
 import pickle
-from typing import IO, Any, Dict, List, Tuple
+from typing import IO, Any, Callable, Dict, List, Tuple
 
 import numpy as np
 
@@ -26,25 +26,36 @@ class _ObjectArray:
 
 
 class _Dtype:
-    """In place of `numpy.dtype`: an array of objects has only one."""
+    """In place of `numpy.dtype`: a code such as "f8" and a byte order, of which only numbers make use."""
 
-    def __init__(self, *_: Any) -> None:
-        pass
+    def __init__(self, code: Any = None, *_: Any) -> None:
+        self.code, self.order = code, "<"
 
-    def __setstate__(self, _: Any) -> None:
-        pass
+    def __setstate__(self, state: Tuple[Any, ...]) -> None:
+        self.order = state[1]
 
 
-_STAND_INS: Dict[Tuple[str, str], type] = {
+def _scalar(dtype: Any, content: Any) -> float:
+    """In place of numpy's: a single floating-point number."""
+    if not isinstance(dtype, _Dtype) or dtype.code not in ("f4", "f8") or dtype.order not in ("<", ">"):
+        raise pickle.UnpicklingError("not a floating-point number")
+    if not isinstance(content, bytes) or len(content) != int(dtype.code[1]):
+        raise pickle.UnpicklingError("not the bytes of a number")
+    return float(np.frombuffer(content, dtype.order + dtype.code)[0])
+
+
+_STAND_INS: Dict[Tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _ObjectArray,  # numpy 1
     ("numpy._core.multiarray", "_reconstruct"): _ObjectArray,  # numpy 2
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy._core.multiarray", "scalar"): _scalar,
     ("numpy", "ndarray"): _ObjectArray,
     ("numpy", "dtype"): _Dtype,
 }
 
 
 class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> type:
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
         if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f"its pickle asks for {module}.{name}, which is not allowed")
         return _STAND_INS[module, name]
@@ -53,8 +64,9 @@ class _Unpickler(pickle.Unpickler):
 def read_object_items(file: IO[bytes]) -> List[Any]:
     """The elements, in storage order, of the object array in an open `.npy` file.
 
-    They are plain Python values: dict, list, str, float and the like. A broken or forbidden file raises what the layer
-    that notices raises: ValueError, EOFError, pickle.UnpicklingError, IndexError and more.
+    They are plain Python values: dict, list, str, float and the like; a number of numpy's becomes a float. A broken or
+    forbidden file raises what the layer that notices raises: ValueError, EOFError, pickle.UnpicklingError, IndexError
+    and more.
     """
     np.lib.format.read_magic(file)
     np.lib.format.read_array_header_1_0(file)

@@ -1,0 +1,67 @@
+"""Results that are dear to compute and depend on their input alone, kept in a folder of the user's.
+
+A file there is named by a hash of everything its content depends on, appears whole or not at all, and may be deleted at
+any time.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterable, Optional, Union
+
+import numpy as np
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.files import write_atomically
+
+Arrays = Dict[str, np.ndarray]
+
+
+class ArrayCache:
+    """Dictionaries of plain arrays by key.
+
+    Args:
+        folder: where they lie; None: `resdex/<kind>` in the user's cache (`$XDG_CACHE_HOME`, or `~/.cache`).
+        kind: what they are.
+    """
+
+    def __init__(self, folder: Optional[Union[str, Path]], kind: str) -> None:
+        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        self.folder = (Path(home) / "resdex" / kind if folder is None else Path(folder)).expanduser()
+
+    def load(self, key: str) -> Optional[Arrays]:
+        """What was stored under `key`, or None: nothing was, or what was can no longer be read."""
+        try:
+            with np.load(self._path(key), allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except Exception:  # zip, zlib and npy header each fail in their own ways; the value is computed anew
+            return None
+
+    def store(self, key: str, arrays: Arrays) -> None:
+        """UserError where the folder cannot be written."""
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the cache folder {self.folder}: {error.strerror}; objects.cache may name another"
+            ) from error
+        write_atomically(path, lambda partial: _save(partial, arrays))
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npz"
+
+
+def cache_key(parts: Iterable[Any]) -> str:
+    """Hash of the bytes, or else of the text, of every part."""
+    digest = hashlib.sha256()
+    for part in parts:
+        content = part if isinstance(part, bytes) else repr(part).encode()
+        digest.update(len(content).to_bytes(8, "little"))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    with path.open("wb") as file:  # given a path, numpy would append its own suffix
+        np.savez(file, **arrays)
