@@ -14,9 +14,15 @@ FOV = 26.0
 
 def portrait(obj: GraspObject, width: int, height: int, pose: int = 0) -> np.ndarray:
     """(height, width, 3) uint8: the object in its resting pose number `pose`, filling the picture whatever its size."""
-    spec = mujoco.MjSpec()
-    spec.worldbody.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 1], rgba=COLOURS["table"])
     x, y, z, w = obj.proposals.rest_rotation[pose]
+    turn = np.zeros(9)
+    mujoco.mju_quat2Mat(turn, np.array([w, x, y, z]))
+    vertices = np.concatenate([p.vertices for p in obj.pieces]) @ turn.reshape(3, 3).T
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+
+    spec = mujoco.MjSpec()
+    table = mujoco.mjtGeom.mjGEOM_PLANE
+    spec.worldbody.add_geom(type=table, size=[0, 0, 1], pos=[0, 0, low[2]], rgba=COLOURS["table"])
     body = spec.worldbody.add_body(quat=[w, x, y, z])
     for i, piece in enumerate(obj.pieces):
         mesh = spec.add_mesh(name=f"piece{i}", inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX)
@@ -27,12 +33,6 @@ def portrait(obj: GraspObject, width: int, height: int, pose: int = 0) -> np.nda
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
 
-    turn = np.zeros(9)
-    mujoco.mju_quat2Mat(turn, np.array([w, x, y, z]))
-    vertices = np.concatenate([p.vertices for p in obj.pieces]) @ turn.reshape(3, 3).T
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    model.geom_pos[0, 2] = low[2]  # the table lies where the object rests
-    mujoco.mj_kinematics(model, data)
     centre, radius = (low + high) / 2, np.linalg.norm(high - low) / 2
     distance = 1.15 * radius / np.sin(np.radians(FOV) / 2) * max(1.0, height / width)
     position = centre + DIRECTION / np.linalg.norm(DIRECTION) * distance

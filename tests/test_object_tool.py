@@ -1,0 +1,73 @@
+"""`python -m runners.objects`: what it prints, draws and refuses."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resdex_tasks.objects.starter import starter_objects
+from runners import objects as tool
+
+
+def call(capsys, *argv):
+    status = tool.main(list(argv))
+    out, err = capsys.readouterr()
+    return status, out, err
+
+
+def test_list_shows_every_object_and_the_counts(capsys):
+    status, out, _ = call(capsys, "list", "objects=starter", "objects.names=null")
+    assert status == 0
+    for obj in starter_objects():
+        assert f"\n{obj.name} " in out
+    assert "\nbox " in out and "6.0 x 6.0 x 7.0" in out
+    assert "11 objects: 11 train" in out and "box 5" in out
+
+
+def test_a_long_list_is_cut_unless_it_is_wanted(capsys):
+    _, short, _ = call(capsys, "list", "objects=zoo", "objects.count=45")
+    _, whole, _ = call(capsys, "list", "objects=zoo", "objects.count=45", "--all")
+    assert "... and 5 more" in short and "more" not in whole
+    assert len(whole.splitlines()) == len(short.splitlines()) + 4
+
+
+def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
+    pytest.importorskip("mujoco")
+    path = tmp_path / "sheet.png"
+    status, out, _ = call(capsys, "show", "objects=starter", "objects.names=null", "--limit", "3", "--columns", "2",
+                          "--out", str(path))  # fmt: skip
+    assert status == 0 and "3 objects (8 more" in out
+    assert Image.open(path).size == (2 * tool.TILE, 2 * tool.TILE)
+    chosen = [obj.name for obj in tool.spread(starter_objects(), 3)]
+    assert chosen[0] == "box" and chosen[-1] == "mug"
+
+
+def test_the_whole_object_is_in_the_middle_of_its_portrait_and_stands_on_the_table():
+    """Its colour reaches as far down as up: a table through the object would hide its lower half."""
+    pytest.importorskip("mujoco")
+    from resdex_tasks.sims.portrait import portrait
+
+    for name in ("cube", "sphere", "can", "long_box"):
+        image = portrait(starter_objects().select([name])[0], 120, 120).astype(int)
+        object_here = image[..., 0] - image[..., 2] > 60
+        rows = np.flatnonzero(object_here.any(axis=1))
+        columns = np.flatnonzero(object_here.any(axis=0))
+        assert abs(rows[0] - (119 - rows[-1])) <= 12, name
+        assert abs(columns[0] - (119 - columns[-1])) <= 12, name
+        assert rows[0] > 2 and columns[0] > 2 and object_here.mean() > 0.05, name
+
+
+@pytest.mark.parametrize(
+    "argv, culprit",
+    [
+        (["list", "objects=nothing"], "nothing"),
+        (["list", "objects=zoo", "objects.count=0"], "objects.count"),
+        (["list", "num_envs=3"], "num_envs=3"),
+        (["show", "objects=starter", "--out", "sheet.jpg"], "sheet.jpg"),
+        (["show", "objects=starter", "--out", "no/such/folder/sheet.png"], "no/such/folder"),
+    ],
+)
+def test_bad_input_gives_one_sentence(capsys, tmp_path, monkeypatch, argv, culprit):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(capsys, *argv)
+    assert status == 2 and culprit in err and err.startswith("error: ") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
