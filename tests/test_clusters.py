@@ -8,11 +8,12 @@ import torch
 import yaml
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.objects import shape_commands
+from resdex_tasks.objects import make_objects, shape_commands
 from resdex_tasks.objects.clusters import assign, cluster, read_clusters, write_clusters
 from resdex_tasks.objects.codes import CACHE_VARIABLE
-from resdex_tasks.objects.encoder import EncoderSizes, ObjectEncoder, PointAutoencoder, write_encoder
+from resdex_tasks.objects.encoder import EncoderSizes, ObjectEncoder, PointAutoencoder, read_encoder, write_encoder
 from resdex_tasks.objects.object_set import CODE_SIZE
+from resdex_tasks.paths import CHECKPOINT_DIR
 
 
 def on_a_line(*places):
@@ -142,6 +143,17 @@ def test_the_command_clusters_objects(tmp_path, capsys, monkeypatch):
     assert shape_commands.main([*arguments, "--k=12"]) == 2
     assert "k is 12, but there are 11 objects" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("k", range(1, 7))
+def test_the_shipped_clusters_are_those_of_the_shipped_encoder(k):
+    found = read_clusters(CHECKPOINT_DIR / f"zoo_clusters_k{k}.yaml", read_encoder("shipped").id)
+    assert found.k == k and found.num_objects == 3200
+    assert sum(c.size for c in found.clusters) == 3200
+    assert all(len(c.ranking) == 20 for c in found.clusters)
+    # the configuration in the file finds the centres again
+    centres = make_objects({**dict(found.objects), "names": list(found.centres)})
+    assert centres.names == list(found.centres)
 
 
 def test_clusters_are_values():

@@ -12,6 +12,7 @@ from resdex_tasks.objects import codes as code_files
 from resdex_tasks.objects import make_objects, shape_commands
 from resdex_tasks.objects.codes import CodeFile, cache_file, cached_codes, encode, read_codes, with_codes, write_codes
 from resdex_tasks.objects.encoder import (
+    LENGTH_UNIT,
     EncoderSizes,
     ObjectEncoder,
     PointAutoencoder,
@@ -22,6 +23,7 @@ from resdex_tasks.objects.encoder import (
 from resdex_tasks.objects.encoder_training import EncoderTraining, _turns, train_encoder
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.objects.surface import surface_points
 
 STARTER = starter_objects()
 TINY_SIZES = EncoderSizes(point_layers=(16, 32), code_layers=(32,), decoder_layers=(32,), decoded_points=64)
@@ -358,3 +360,45 @@ def test_bad_arguments_are_one_sentence(arguments, culprit, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and culprit in error
     assert not (tmp_path / "run").exists()
+
+
+# The shipped encoder
+
+
+def test_the_shipped_encoder_beats_the_mean_shape_on_shapes_it_has_not_seen():
+    encoder = read_encoder("shipped")
+    assert encoder.training["source"]["split"] == "train" and encoder.training["settings"]["seed"] == 0
+    unseen = make_objects({"source": "zoo", "split": "unseen_object", "count": 20})
+    truth = torch.from_numpy(np.stack([surface_points(obj, 1024, seed=9) for obj in unseen]))
+    coded = encoder.reconstruct(torch.from_numpy(encode(unseen, encoder).codes))
+    mean = encoder.reconstruct(torch.zeros(20, 64))
+    errors, baseline = chamfer(coded, truth), chamfer(mean, truth)
+    assert float(errors.mean()) < 0.0045 and float(errors.mean()) < 0.4 * float(baseline.mean())
+    assert (errors < baseline).all()
+    extents = np.ptp(coded.numpy(), axis=1) / np.ptp(truth.numpy(), axis=1)
+    assert np.median(np.abs(extents - 1)) < 0.15, "size is in the code"
+
+
+def test_the_shipped_encoder_is_of_a_modest_size_and_its_codes_of_unit_scale():
+    from resdex_tasks.objects.encoder import SHIPPED_ENCODER
+
+    assert SHIPPED_ENCODER.stat().st_size < 2**21
+    objects = make_objects({"source": "zoo", "count": 44, "codes": "shipped"})
+    codes = np.stack([obj.code for obj in objects])
+    assert 0.5 < codes.std() < 1.5 and np.abs(codes).max() < 10
+    assert LENGTH_UNIT == 0.1
+
+
+def test_a_policy_that_sees_everything_sees_the_codes():
+    pytest.importorskip("mujoco.batch")
+    from resdex_tasks.make import make_task
+    from resdex_tasks.observations import BLOCKS
+    from runners.config import load_config, plain
+
+    chosen = ["objects.names=[box,mug]", "objects.codes=shipped", "task.env.observation=full"]
+    cfg = plain(load_config(["sim=mujoco", "sim.numThreads=1", *chosen])[0])
+    task = make_task(cfg, 4, 0)
+    seen = task.reset()[:, BLOCKS["object_code"].slice]
+    codes = torch.from_numpy(np.stack([obj.code for obj in make_objects(cfg["objects"])]))
+    torch.testing.assert_close(seen, codes.clamp(-5, 5).repeat(2, 1))
+    assert not torch.allclose(codes[0], codes[1], atol=0.1)

@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import sys
 import zipfile
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
+from tqdm import tqdm
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.files import write_atomically
@@ -17,6 +19,10 @@ from resdex_tasks.objects.surface import shape_hash
 FORMAT = "resdex-codes-1"
 CACHE_VARIABLE = "RESDEX_CACHE"
 """Environment variable: the folder of codes that were computed before."""
+
+
+FEW = 200
+"""Objects that are encoded in a second or so: no progress is shown."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +52,10 @@ def encode(objects: ObjectSet, encoder: ObjectEncoder, known: Optional[CodeFile]
         raise UserError(f"these codes are of encoder {known.encoder}, not of {encoder.id}")
     by_shape: Dict[str, np.ndarray] = {} if known is None else dict(zip(known.shapes, known.codes))
     shapes = [shape_hash(obj) for obj in objects]
-    for shape, obj in zip(shapes, objects):
-        if shape not in by_shape:
-            by_shape[shape] = encoder.encode(obj)
+    missing = {shape: obj for shape, obj in zip(shapes, objects) if shape not in by_shape}
+    hidden = len(missing) < FEW or not sys.stderr.isatty()
+    for shape, obj in tqdm(missing.items(), desc="shape codes", unit="object", leave=False, disable=hidden):
+        by_shape[shape] = encoder.encode(obj)
     codes = np.stack([by_shape[shape] for shape in shapes])
     return CodeFile(encoder.id, tuple(objects.names), tuple(shapes), codes)
 

@@ -55,7 +55,7 @@ def _split(text: str) -> List[str]:
 def run_train(args: argparse.Namespace) -> None:
     from resdex_tasks.objects.encoder_training import EncoderTraining, train_encoder
 
-    config = objects_config(args.objects)
+    config = {**objects_config(args.objects), "codes": None}
     given = {f.name: getattr(args, f.name) for f in fields(EncoderTraining)}
     settings = EncoderTraining(**{key: value for key, value in given.items() if value is not None})
     about = {"source": config, "command": args.command_line}
