@@ -83,6 +83,19 @@ def test_settle_tells_what_lies_still_from_what_still_falls(capsys):
     assert shares(text, "category") == [100]
 
 
+def test_the_encoders_benchmark_gives_tables_and_pictures(tmp_path, monkeypatch):
+    for needed in ("mujoco", "matplotlib"):
+        pytest.importorskip(needed)
+    monkeypatch.setenv("RESDEX_CACHE", str(tmp_path))
+    text = run("encoder.py", "--count=6", "--k=2", f"--images={tmp_path}")
+    (code,) = [line for line in text.splitlines() if line.startswith("| **the code, decoded**")]
+    (surface,) = [line for line in text.splitlines() if line.startswith("| surface")]
+    for ours, least in zip(code.split("|")[2:5], surface.split("|")[2:5]):
+        assert float(ours.split()[0]) > 0.9 * float(least.split()[0]) > 1.0
+    assert text.count("[") > 5  # the intervals
+    assert {p.name for p in tmp_path.glob("*.png")} == {"reconstructions.png", "clusters.png"}
+
+
 def test_exclusive_timer_counts_each_moment_once():
     sys.path.insert(0, str(ROOT))
     try:

@@ -3,7 +3,9 @@
 from typing import Any, Callable, Dict, Mapping, Tuple
 
 from resdex_tasks.errors import UserError
+from resdex_tasks.objects.codes import cached_codes, with_codes
 from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
+from resdex_tasks.objects.encoder import SHIPPED, read_encoder
 from resdex_tasks.objects.meshes import mesh_objects
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
@@ -37,14 +39,15 @@ UNSET = (None, "???")
 def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
     """The object set that `cfg` (the configuration's group `objects`) describes.
 
-    `source` is one of `SOURCES`; `names` lists the objects to take, in this order, and null takes all. The other keys
-    are those of the source. UserError names a key or value at fault.
+    `source` is one of `SOURCES`; `names` lists the objects to take, in this order, and null takes all; `codes` is the
+    encoder that gives every object its shape code: null, 'shipped' or a file. The other keys are those of the source.
+    UserError names a key or value at fault.
     """
     source = cfg.get("source")
     if source not in SOURCES:
         raise UserError(f"objects.source is '{source}'; the sources are {', '.join(SOURCES)}")
     reader, arguments = SOURCES[source]
-    known = ["source", *dict.fromkeys(["names", *arguments])]
+    known = ["source", *dict.fromkeys(["names", *arguments, "codes"])]
     for key in cfg:
         if key not in known:
             raise UserError(f"there is no objects.{key} for the source '{source}'; its keys are {', '.join(known)}")
@@ -60,6 +63,16 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
         raise UserError(f"objects.root is {cfg['root']!r}; it must be a folder")
     objects = reader(**{arguments[key]: value for key, value in cfg.items() if key in arguments})
     names = cfg.get("names")
-    if names is None or "names" in arguments:  # a source that takes the names builds no other object
+    if names is not None and "names" not in arguments:  # a source that takes the names builds no other object
+        objects = objects.select(names)
+    return _with_codes_of(cfg.get("codes"), objects)
+
+
+def _with_codes_of(encoder: Any, objects: ObjectSet) -> ObjectSet:
+    """The objects with the codes that the configured encoder gives them; null leaves them without."""
+    if encoder is None:
         return objects
-    return objects.select(names)
+    if not isinstance(encoder, str):
+        raise UserError(f"objects.codes is {encoder!r}; it must be null, '{SHIPPED}' or the file of an encoder")
+    loaded = read_encoder(encoder)
+    return with_codes(objects, cached_codes(objects, loaded))
