@@ -8,7 +8,20 @@ from typing import List, NamedTuple, Tuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.shadow_hand import JOINTS, asset_root
+from resdex_tasks.shadow_hand import FINGERS, JOINTS, asset_root
+
+SPACING = 0.012
+"""m between the spheres that fill a box."""
+PALM = -1
+
+
+class _Shape(NamedTuple):
+    """Spheres in their body's frame."""
+
+    centres: np.ndarray
+    """(S, 3) m"""
+    radii: np.ndarray
+    """(S,) m"""
 
 
 class _Body(NamedTuple):
@@ -16,16 +29,44 @@ class _Body(NamedTuple):
     """Index of the body it hangs on; -1: it is the palm."""
     position: np.ndarray
     rotation: Rotation
+    """Of its frame in the parent's, its joint at 0."""
     joint: int
     """Index in `JOINTS`; -1: the palm, which has none here."""
     axis: np.ndarray
+    range: np.ndarray
+    """(2,) limits of its joint, rad."""
+    finger: int
+    """Index in `FINGERS`, or `PALM`."""
+    hull: _Shape
+    """Their hull is the body's collision shape: the ends of capsules, the corners of boxes (radius 0)."""
+    filling: _Shape
+    """They lie inside the body's collision shapes and fill them."""
+
+
+class Spheres(NamedTuple):
+    """Spheres that fill the hand's collision shapes."""
+
     centres: np.ndarray
-    """(S, 3) of spheres whose hulls are the body's collision shapes: the ends of capsules, the corners of boxes."""
+    """(P, S, 3) m, in the frame of the hand's root."""
     radii: np.ndarray
+    """(S,) m"""
+    finger: np.ndarray
+    """(S,) int: which of `FINGERS` a sphere belongs to; `PALM`: the palm."""
 
 
-def hand_spheres(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Spheres whose hull, body by body, is the hand's collision shape.
+def hand_spheres(joint_pos: np.ndarray) -> Spheres:
+    """The hand as a body of spheres, for distances.
+
+    Args:
+        joint_pos: (P, 22) in the order of `JOINTS`, rad.
+    """
+    shapes = [body.filling for body in _bodies()]
+    fingers = [np.full(len(body.filling.radii), body.finger) for body in _bodies()]
+    return Spheres(_placed(shapes, joint_pos), np.concatenate([s.radii for s in shapes]), np.concatenate(fingers))
+
+
+def hand_hull(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Spheres whose hull, body by body, is the hand's collision shape: how far it reaches in any direction.
 
     Args:
         rotation: (P, 4) quaternions xyzw of the palm.
@@ -35,18 +76,33 @@ def hand_spheres(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.nd
     Returns:
         centres (P, S, 3) and radii (S,), m.
     """
-    poses: List[Tuple[Rotation, np.ndarray]] = []
-    centres = []
-    for body in _bodies():
+    shapes = [body.hull for body in _bodies()]
+    turn = Rotation.from_quat(rotation).as_matrix()
+    centres = np.einsum("pij,psj->psi", turn, _placed(shapes, joint_pos)) + np.asarray(translation)[:, None]
+    return centres, np.concatenate([shape.radii for shape in shapes])
+
+
+def joint_ranges() -> np.ndarray:
+    """(22, 2) lower and upper limit of every joint, rad."""
+    found = {body.joint: body.range for body in _bodies()}
+    return np.array([found[i] for i in range(len(JOINTS))])
+
+
+def _placed(shapes: List[_Shape], joint_pos: np.ndarray) -> np.ndarray:
+    """(P, S, 3) centres of the bodies' shapes in the palm's frame."""
+    count = len(joint_pos)
+    turns, places, centres = [], [], []
+    for body, shape in zip(_bodies(), shapes):
         if body.parent < 0:
-            turn, place = Rotation.from_quat(rotation), np.asarray(translation)
+            turn, place = Rotation.from_quat(np.tile([0.0, 0.0, 0.0, 1.0], (count, 1))), np.zeros((count, 3))
         else:
-            parent_turn, parent_place = poses[body.parent]
-            bend = Rotation.from_rotvec(joint_pos[:, body.joint, None] * body.axis)
-            turn, place = parent_turn * body.rotation * bend, parent_place + parent_turn.apply(body.position)
-        poses.append((turn, place))
-        centres += [place + turn.apply(centre) for centre in body.centres]
-    return np.stack(centres, axis=1), np.concatenate([body.radii for body in _bodies()])
+            above = turns[body.parent]
+            place = places[body.parent] + above.apply(body.position)
+            turn = above * body.rotation * Rotation.from_rotvec(joint_pos[:, body.joint, None] * body.axis)
+        turns.append(turn)
+        places.append(place)
+        centres.append(np.einsum("pij,sj->psi", turn.as_matrix(), shape.centres) + place[:, None])
+    return np.concatenate(centres, axis=1)
 
 
 @lru_cache(maxsize=None)
@@ -59,16 +115,19 @@ def _bodies() -> Tuple[_Body, ...]:
     def add(element: ET.Element, parent: int) -> None:
         joint = element.find("joint") if parent >= 0 else None
         turn = _numbers(element, "axisangle", "0 0 1 0")
-        shapes = [_spheres(geom) for geom in element.findall("geom") if geom.get("class") == "DC_Hand"]
+        geoms = [geom for geom in element.findall("geom") if geom.get("class") == "DC_Hand"]
+        prefix = element.get("name")[:2].upper()
         bodies.append(
             _Body(
                 parent,
                 _numbers(element, "pos", "0 0 0"),
-                Rotation.from_rotvec(turn[3] * turn[:3]),
+                Rotation.from_rotvec(turn[3] * _unit(turn[:3])),
                 -1 if joint is None else JOINTS.index(joint.get("name")),
                 np.zeros(3) if joint is None else _unit(_numbers(joint, "axis", "0 0 1")),
-                np.concatenate([np.zeros((0, 3)), *(centres for centres, _ in shapes)]),
-                np.concatenate([np.zeros(0), *(radii for _, radii in shapes)]),
+                np.zeros(2) if joint is None else _numbers(joint, "range", ""),
+                FINGERS.index(prefix) if parent >= 0 else PALM,
+                _joined([_hull(geom) for geom in geoms]),
+                _joined([_filling(geom) for geom in geoms]),
             )
         )
         index = len(bodies) - 1
@@ -79,14 +138,32 @@ def _bodies() -> Tuple[_Body, ...]:
     return tuple(bodies)
 
 
-def _spheres(geom: ET.Element) -> Tuple[np.ndarray, np.ndarray]:
-    """Centres and radii of a box's corners or a capsule's ends; the model turns neither against its body."""
+def _joined(shapes: List[_Shape]) -> _Shape:
+    centres = np.concatenate([np.zeros((0, 3)), *(shape.centres for shape in shapes)])
+    return _Shape(centres, np.concatenate([np.zeros(0), *(shape.radii for shape in shapes)]))
+
+
+def _hull(geom: ET.Element) -> _Shape:
+    """A box's corners or a capsule's ends; the model turns neither against its body."""
     centre, size = _numbers(geom, "pos", "0 0 0"), _numbers(geom, "size", "")
     if geom.get("type") == "box":
         corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
-        return centre + corners * size, np.zeros(len(corners))
+        return _Shape(centre + corners * size, np.zeros(len(corners)))
     radius, half_length = size
-    return centre + np.array([[0.0, 0.0, -half_length], [0.0, 0.0, half_length]]), np.array([radius, radius])
+    return _Shape(centre + np.array([[0.0, 0.0, -half_length], [0.0, 0.0, half_length]]), np.array([radius, radius]))
+
+
+def _filling(geom: ET.Element) -> _Shape:
+    """A capsule's ends and middle; side by side in a flat box, spheres as thick as it is."""
+    centre, size = _numbers(geom, "pos", "0 0 0"), _numbers(geom, "size", "")
+    if geom.get("type") == "box":
+        radius = size.min()
+        ticks = [np.linspace(-1, 1, max(1, round(2 * s / SPACING))) * (s - radius) for s in size]
+        centres = np.unique(np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1).reshape(-1, 3), axis=0)
+        return _Shape(centre + centres, np.full(len(centres), radius))
+    radius, half_length = size
+    along = np.outer((-half_length, 0.0, half_length), (0.0, 0.0, 1.0))
+    return _Shape(centre + along, np.full(3, radius))
 
 
 def _numbers(element: ET.Element, attribute: str, default: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.hand_shape import hand_spheres
+from resdex_tasks.hand_shape import hand_hull
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.dexgraspnet import SCALES, read_dexgraspnet, read_object_list
@@ -570,7 +570,7 @@ def test_released_sample_is_read(released):
 def test_released_samples_hands_are_above_the_table_and_look_down(released):
     for thing in released:
         proposals, vertices = thing.proposals, vertices_of(thing)
-        centres, radii = hand_spheres(proposals.rotation, proposals.translation, proposals.joint_pos)
+        centres, radii = hand_hull(proposals.rotation, proposals.translation, proposals.joint_pos)
         for i, rest in enumerate(Rotation.from_quat(proposals.rest_rotation)):
             table = rest.apply(vertices)[:, 2].min()
             assert -table <= 0.05 + 1e-9

@@ -7,7 +7,7 @@ import yaml
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.config import read_config
-from resdex_tasks.hand_shape import hand_spheres
+from resdex_tasks.hand_shape import hand_hull
 
 PHYSICS = Path(__file__).resolve().parents[1] / "cfg" / "physics" / "mujoco.yaml"
 
@@ -39,7 +39,7 @@ def test_the_spheres_are_where_mujoco_puts_capsules_and_boxes(seed):
         else:
             continue  # the table
         expected += [(*(data.geom_xpos[geom] + axes @ offset), radius) for offset in offsets]
-    centres, radii = hand_spheres(rotation[None], translation[None], joint_pos[None])
+    centres, radii = hand_hull(rotation[None], translation[None], joint_pos[None])
     found = np.column_stack([centres[0], radii])
     assert len(found) == len(expected)
     np.testing.assert_allclose(_sorted(found), _sorted(np.array(expected)), atol=1e-9)

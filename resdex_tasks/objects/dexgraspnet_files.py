@@ -30,7 +30,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.hand_shape import hand_spheres
+from resdex_tasks.hand_shape import hand_hull
 from resdex_tasks.objects.cache import ArrayCache, Arrays, cache_key
 from resdex_tasks.objects.convex import mass_centre, quick_convex_piece, spans_volume
 from resdex_tasks.objects.gathering import Unusable, one_line
@@ -238,7 +238,7 @@ class ReleaseLayout(Layout):
         up, height = up[low], height[low]
         if len(up) == 0:
             return np.zeros(len(grasps.scale), dtype=bool), np.zeros((len(grasps.scale), 3))
-        centres, radii = hand_spheres(grasps.rotation.as_quat(), grasps.translation, grasps.joint_pos)
+        centres, radii = hand_hull(grasps.rotation.as_quat(), grasps.translation, grasps.joint_pos)
         clearance = (centres @ up.T - radii[:, None]).min(axis=1) + height  # (N, poses)
         face_up = grasps.rotation.apply(PALM_FACE) @ up.T
         face_up = np.where((clearance >= -MAX_DEPTH) & (face_up < 0.0), face_up, np.inf)
