@@ -5,6 +5,7 @@ The objects are chosen as for train.py, by the group `objects` of the configurat
 
 import argparse
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from runners import video
+from runners import shape_commands, video
 from runners.config import load_config, plain
 
 TILE = 200
@@ -34,16 +35,15 @@ def objects_config(overrides: Sequence[str]) -> Dict[str, Any]:
 
 def list_objects(args: argparse.Namespace) -> None:
     """Print the set: its objects where they are few, and how many there are of each category and split."""
-    objects = make_objects(objects_config(args.overrides))
+    objects = make_objects(args.config)
     shown = objects if args.all else list(objects)[:LISTED]
     rows = [("object", "category", "split", "cm", "pieces", "proposals", "code")]
     rows += [_row(obj) for obj in shown]
     print(_aligned(rows))
     if len(shown) < len(objects):
         print(f"... and {len(objects) - len(shown)} more (--all lists them)")
-    splits = Counter(obj.split for obj in objects)
     categories = Counter(obj.category for obj in objects)
-    print(f"\n{len(objects)} objects: {', '.join(f'{n} {split}' for split, n in splits.items())}")
+    print(f"\n{len(objects)} objects: {_counts(objects)}")
     print(f"{len(categories)} categories: {', '.join(f'{c} {n}' for c, n in sorted(categories.items()))}")
 
 
@@ -61,7 +61,7 @@ def _aligned(rows: List[Sequence[str]]) -> str:
 
 def show_objects(args: argparse.Namespace) -> None:
     """Write a contact sheet: every object of the set at rest on the table, with its name."""
-    objects = make_objects(objects_config(args.overrides))
+    objects = make_objects(args.config)
     chosen = spread(objects, args.limit)
     sheet = contact_sheet(chosen, args.columns)
     video.write_strip(args.out, [sheet], 1)
@@ -91,29 +91,48 @@ def _positive(text: str) -> int:
     return value
 
 
+def build_objects(args: argparse.Namespace) -> None:
+    """Make or read every object of the set, fill the caches on the way, and say what there is."""
+    start = time.perf_counter()
+    objects = make_objects(args.config)
+    print(f"{len(objects)} objects in {time.perf_counter() - start:.1f} s; {_counts(objects)}")
+    pieces = [len(obj.pieces) for obj in objects]
+    print(f"{sum(pieces)} convex pieces, {max(pieces)} at most in one object")
+
+
+def _counts(objects: ObjectSet) -> str:
+    splits = Counter(obj.split for obj in objects)
+    return ", ".join(f"{count} {split}" for split, count in splits.items())
+
+
 def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog="python -m runners.objects", description=__doc__)
     commands = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help)
-        command.add_argument("overrides", nargs="*", default=[], help="objects=zoo objects.split=all ...")
+        command.add_argument("overrides", nargs="*", default=[], help="as for train.py: objects=zoo objects.split=all")
         command.set_defaults(run=run)
         return command
 
+    add("build", build_objects, "make or import a whole set: its caches are filled, what cannot be used is named")
     listing = add("list", list_objects, "print the objects of a set")
     listing.add_argument("--all", action="store_true", help=f"also beyond the first {LISTED}")
     showing = add("show", show_objects, "draw a contact sheet of a set, as PNG")
     showing.add_argument("--out", type=Path, default=Path("objects.png"))
     showing.add_argument("--limit", type=_positive, default=60, help="objects on the sheet, evenly over the set")
     showing.add_argument("--columns", type=_positive, default=10)
+    shape_commands.add_commands(add)
     return out
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(argv)
+    args.command_line = " ".join(["python -m runners.objects", *argv])
     try:
+        args.config = objects_config(args.overrides)
         args.run(args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

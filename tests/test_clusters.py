@@ -8,12 +8,13 @@ import torch
 import yaml
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects, shape_commands
+from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.clusters import assign, cluster, read_clusters, write_clusters
 from resdex_tasks.objects.codes import CACHE_VARIABLE
 from resdex_tasks.objects.encoder import EncoderSizes, ObjectEncoder, PointAutoencoder, read_encoder, write_encoder
 from resdex_tasks.objects.object_set import CODE_SIZE
 from resdex_tasks.paths import CHECKPOINT_DIR
+from runners import objects as tool
 
 
 def on_a_line(*places):
@@ -135,12 +136,12 @@ def test_the_command_clusters_objects(tmp_path, capsys, monkeypatch):
     write_encoder(tmp_path / "e.pth", encoder)
     path = tmp_path / "clusters.yaml"
     arguments = ["cluster", f"--encoder={tmp_path / 'e.pth'}", f"--out={path}", "objects=starter", "objects.names=null"]
-    assert shape_commands.main([*arguments, "--k=2"]) == 0
+    assert tool.main([*arguments, "--k=2"]) == 0
     found = read_clusters(path, encoder.id)
     assert found.num_objects == 11 and sum(c.size for c in found.clusters) == 11
     assert found.objects["source"] == "starter"
     before = path.read_bytes()
-    assert shape_commands.main([*arguments, "--k=12"]) == 2
+    assert tool.main([*arguments, "--k=12"]) == 2
     assert "k is 12, but there are 11 objects" in capsys.readouterr().err
     assert path.read_bytes() == before
 

@@ -9,7 +9,7 @@ import torch
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import codes as code_files
-from resdex_tasks.objects import make_objects, shape_commands
+from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.codes import CodeFile, cache_file, cached_codes, encode, read_codes, with_codes, write_codes
 from resdex_tasks.objects.encoder import (
     LENGTH_UNIT,
@@ -24,6 +24,7 @@ from resdex_tasks.objects.encoder_training import EncoderTraining, _turns, train
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.surface import surface_points
+from runners import objects as tool
 
 STARTER = starter_objects()
 TINY_SIZES = EncoderSizes(point_layers=(16, 32), code_layers=(32,), decoder_layers=(32,), decoded_points=64)
@@ -331,21 +332,23 @@ def test_any_source_takes_its_codes_from_an_encoder(tmp_path):
 def test_the_commands_train_and_encode(tmp_path, capsys):
     few = ["objects=starter", "objects.names=[box,mug]"]
     out, codes = tmp_path / "run", tmp_path / "codes.npz"
-    assert shape_commands.main(["train", f"--out={out}", "--epochs=1", "--points=32", *few]) == 0
+    assert tool.main(["train-encoder", f"--out={out}", "--epochs=1", "--points=32", *few]) == 0
     encoder = read_encoder(str(out / "encoder.pth"))
-    assert encoder.training["source"]["names"] == ["box", "mug"] and "train --out" in encoder.training["command"]
-    assert shape_commands.main(["encode", f"--encoder={out / 'encoder.pth'}", f"--out={codes}", *few]) == 0
+    assert (
+        encoder.training["source"]["names"] == ["box", "mug"] and "train-encoder --out" in encoder.training["command"]
+    )
+    assert tool.main(["encode", f"--encoder={out / 'encoder.pth'}", f"--out={codes}", *few]) == 0
     assert read_codes(codes, encoder.id).names == ("box", "mug")
     capsys.readouterr()
     write_encoder(tmp_path / "other.pth", tiny_encoder())
-    assert shape_commands.main(["encode", f"--encoder={tmp_path / 'other.pth'}", f"--out={codes}", *few]) == 2
+    assert tool.main(["encode", f"--encoder={tmp_path / 'other.pth'}", f"--out={codes}", *few]) == 2
     assert f"codes.npz holds codes of encoder {encoder.id}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     "arguments, culprit",
     [
-        (["objects=zooo"], "objects=zooo"),
+        (["objects=zooo"], "zooo"),
         (["objects=zoo", "objects.splitt=all"], "objects.splitt"),
         (["zoo"], "'zoo'"),
         (["objects=zoo", "objects.names=[a"], "objects.names=[a"),
@@ -356,7 +359,7 @@ def test_the_commands_train_and_encode(tmp_path, capsys):
 )
 def test_bad_arguments_are_one_sentence(arguments, culprit, tmp_path, capsys):
     few = [] if any(a.startswith("objects") for a in arguments) else ["objects=starter"]
-    assert shape_commands.main(["train", f"--out={tmp_path / 'run'}", *arguments, *few]) == 2
+    assert tool.main(["train-encoder", f"--out={tmp_path / 'run'}", *arguments, *few]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and culprit in error
     assert not (tmp_path / "run").exists()

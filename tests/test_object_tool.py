@@ -30,6 +30,11 @@ def test_a_long_list_is_cut_unless_it_is_wanted(capsys):
     assert len(whole.splitlines()) == len(short.splitlines()) + 4
 
 
+def test_build_makes_the_whole_set_and_counts_it(capsys):
+    status, out, _ = call(capsys, "build", "objects=zoo", "objects.split=all", "objects.count=60")
+    assert status == 0 and "60 objects in" in out and "unseen_category" in out and "at most in one object" in out
+
+
 def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
     pytest.importorskip("mujoco")
     path = tmp_path / "sheet.png"

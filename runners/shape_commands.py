@@ -1,0 +1,76 @@
+"""The commands of `runners.objects` for shape codes and clusters."""
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Callable
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.clusters import cluster, write_clusters
+from resdex_tasks.objects.codes import cached_codes, encode, read_codes, write_codes
+from resdex_tasks.objects.encoder import SHIPPED, read_encoder
+
+RANKED = 20
+
+
+def run_train(args: argparse.Namespace) -> None:
+    from resdex_tasks.objects.encoder_training import EncoderTraining, train_encoder
+
+    config = {**args.config, "codes": None}
+    given = {f.name: getattr(args, f.name) for f in fields(EncoderTraining)}
+    settings = EncoderTraining(**{key: value for key, value in given.items() if value is not None})
+    about = {"source": config, "command": args.command_line}
+    try:
+        encoder = train_encoder(make_objects(config), settings, args.out, device=args.device, about=about)
+    except KeyboardInterrupt:
+        print("\nstopped after the last whole epoch; the same command goes on from there")
+        raise SystemExit(130) from None
+    print(f"encoder {encoder.id} written to {args.out / 'encoder.pth'}")
+
+
+def run_encode(args: argparse.Namespace) -> None:
+    encoder = read_encoder(args.encoder)
+    known = read_codes(args.out, encoder.id) if args.out.is_file() else None
+    file = encode(make_objects({**args.config, "codes": None}), encoder, known)
+    write_codes(args.out, file)
+    print(f"{len(file.names)} codes of encoder {encoder.id} written to {args.out}")
+
+
+def run_cluster(args: argparse.Namespace) -> None:
+    encoder = read_encoder(args.encoder)
+    config = {**args.config, "codes": None}
+    objects = make_objects(config)
+    if args.k > len(objects):
+        raise UserError(f"k is {args.k}, but there are {len(objects)} objects; k can be at most that")
+    codes = cached_codes(objects, encoder)
+    found = cluster(objects.names, codes, args.k, args.seed, encoder.id, config, None if args.all else RANKED)
+    write_clusters(args.out, found, args.command_line)
+    for row in found.clusters:
+        print(f"{row.size:6d} objects around {', '.join(row.ranking[:5])}")
+    print(f"written to {args.out}")
+
+
+def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Add train-encoder, encode and cluster to the tool of `runners.objects`."""
+    train = add("train-encoder", run_train, "train an encoder of shapes on a set; the same command goes on if stopped")
+    train.add_argument("--out", type=Path, required=True, help="folder")
+    train.add_argument("--epochs", type=int)
+    train.add_argument("--batch", type=int, help="objects in a step")
+    train.add_argument("--points", type=int, help="points that the encoder sees in training")
+    train.add_argument("--learning-rate", type=float)
+    train.add_argument("--turned", type=float, help="part of the examples that are turned at random")
+    train.add_argument("--encoded-points", type=int, help="points that the finished encoder sees")
+    train.add_argument("--seed", type=int)
+    train.add_argument("--device", default="cpu", help="cpu or cuda:N")
+
+    encoding = add("encode", run_encode, "write the shape codes of a set to a file; those already there are kept")
+    encoding.add_argument("--out", type=Path, required=True, help=".npz")
+
+    clustering = add("cluster", run_cluster, "K-means on the shape codes of a set; the objects nearest to the centres")
+    clustering.add_argument("--k", type=int, required=True)
+    clustering.add_argument("--seed", type=int, default=0, help="of the first centres")
+    clustering.add_argument("--out", type=Path, required=True, help=".yaml")
+    clustering.add_argument("--all", action="store_true", help=f"rank all objects, not only the {RANKED} nearest")
+    for command in (encoding, clustering):
+        command.add_argument("--encoder", default=SHIPPED, help=f"file, or {SHIPPED}")
