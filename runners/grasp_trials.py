@@ -19,7 +19,7 @@ from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, rotati
 from resdex_tasks.shadow_hand import ACTUATED, COUPLED, JOINTS
 from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, GraspSim
 
-SQUEEZE = 0.5
+SQUEEZE = 0.8
 """rad beyond q that a joint with `CLOSING` 1 is told to go: what presses the fingers onto the object."""
 OPENING = 0.3
 """rad before q at which the joints that close the hand begin."""

@@ -47,7 +47,7 @@ class Settings:
     """In the first round."""
     variations: int = 12
     """In each further round."""
-    rounds: int = 8
+    rounds: int = 14
     """Further rounds, at most: an object of which enough has held is done."""
     parents: int = 6
     """How many of those tried so far are varied, at most."""

@@ -49,6 +49,8 @@ ALIGNED_SHARE, HEADING_DEG = 0.75, 15.0
 """Part of the candidates whose fingers point across the object's narrow side, within this standard deviation."""
 GRASP_CENTRE, GRASP_CENTRE_SPREAD = (0.005, -0.055, 0.115), (0.008, 0.014, 0.014)
 """m, point in the hand's frame that is brought to the object, and its standard deviation."""
+PINCH_SHARE, PINCH_SPREAD = 0.5, 0.008
+"""Part of the hands that bring the point between their fingertips to the object, and its standard deviation in m."""
 CLEARANCE = 0.002
 """m between any part of the hand and the object or the table, at least."""
 MAX_GAP = 0.010
@@ -66,6 +68,8 @@ VARIATIONS = 6
 VARY_DEG, VARY_METRES, VARY_OPENING = 5.0, 0.006, 0.3
 """Standard deviation of their rotation about each axis and of their joints, and of their position along each axis; and
 rad from which on their fingers close."""
+SCRATCH = 0.005
+"""m that a closed hand may reach below the table at the price of 1: fingers give way, but push the hand off."""
 SAMPLING_GAP = 0.001
 """m, how much nearer the surface is than the nearest of its sampled points."""
 X, Z = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
@@ -85,7 +89,7 @@ def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspPr
         rows = np.flatnonzero(which == i)
         scene = _scene(thing, rest, rng)
         shapes, by = _shapes(DRAWS * len(rows), rng)
-        hand, position = _placed(scene, shapes, rng)
+        hand, position = _placed(scene, shapes, by, rng)
         closed, promise = _closed(scene, shapes, by, hand, position)
         best = promise.reshape(len(rows), DRAWS).argmax(axis=1) + DRAWS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hand[best], position[best])
@@ -250,16 +254,41 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     mean = np.where(touched, part, 0.0).sum(axis=1) / np.maximum(touched.sum(axis=1), 1)
     part = np.where(touched, part, np.minimum(mean, 0.6)[:, None])
     own = np.array([next(i for i, f in enumerate(FINGERS) if joint.startswith(f)) for joint in JOINTS])
-    return shapes + part[:, own] * by, promise
+    closed = shapes + part[:, own] * by
+    spheres = hand_spheres(closed)
+    height = np.einsum("kj,ksj->ks", matrix[:, 2], spheres.centres) + position[:, 2:] - spheres.radii
+    return closed, promise - np.clip(-height.min(axis=1) / SCRATCH, 0.0, 3.0)
 
 
-def _placed(scene: _Scene, shapes: np.ndarray, rng: Generator) -> Tuple[Rotation, np.ndarray]:
+def _grasp_centres(width: float, shapes: np.ndarray, by: np.ndarray, rng: Generator) -> np.ndarray:
+    """(K, 3) m, the point in each hand's frame that is to come into an object of this width.
+
+    For a part of the hands it lies before the palm; for the others between the tips of fingers and thumb, when these
+    are as far apart as the object is wide.
+    """
+    count = len(shapes)
+    palm = np.array(GRASP_CENTRE) + np.array(GRASP_CENTRE_SPREAD) * rng.standard_normal((count, 3))
+    best, pinch = np.full(count, np.inf), palm.copy()
+    for part in CLOSING_PARTS:
+        spheres = hand_spheres(shapes + part * by)
+        # the last sphere of a finger is its tip's
+        tips = [np.flatnonzero(spheres.finger == i)[-1] for i in range(len(FINGERS))]
+        fingers, thumb = spheres.centres[:, tips[:3]].mean(axis=1), spheres.centres[:, tips[4]]
+        off = np.abs(np.linalg.norm(fingers - thumb, axis=1) - 2 * spheres.radii[tips[0]] - width)
+        nearer = off < best
+        best[nearer], pinch[nearer] = off[nearer], (fingers + thumb)[nearer] / 2
+    pinch += PINCH_SPREAD * rng.standard_normal((count, 3))
+    return np.where(rng.random((count, 1)) < PINCH_SHARE, pinch, palm)
+
+
+def _placed(scene: _Scene, shapes: np.ndarray, by: np.ndarray, rng: Generator) -> Tuple[Rotation, np.ndarray]:
     """Rotations (K) and positions (K, 3) of hands about an object."""
     spheres, radii, _ = hand_spheres(shapes)
     vertices, surface = scene.vertices, scene.surface
     count = len(spheres)
     angles = np.radians(np.arange(0, 180, 5))
-    narrow = angles[np.argmin(np.ptp(vertices[:, :2] @ [np.cos(angles), np.sin(angles)], axis=0))]
+    widths = np.ptp(vertices[:, :2] @ [np.cos(angles), np.sin(angles)], axis=0)
+    narrow = angles[widths.argmin()]
     heading = narrow + np.pi * rng.integers(2, size=count) + np.radians(HEADING_DEG) * rng.standard_normal(count)
     heading = np.where(rng.random(count) < ALIGNED_SHARE, heading, rng.uniform(-np.pi, np.pi, count))
     pitch = np.radians(rng.uniform(*PITCH_DEG, count))
@@ -279,7 +308,7 @@ def _placed(scene: _Scene, shapes: np.ndarray, rng: Generator) -> Tuple[Rotation
     part = np.clip(0.5 + 0.18 * rng.standard_normal((count, 3)), 0.0, 1.0)
     part[:, 2] = rng.uniform(0.3, 0.9, count)
     aim = low + part * (high - low)
-    centre = np.array(GRASP_CENTRE) + np.array(GRASP_CENTRE_SPREAD) * rng.standard_normal((count, 3))
+    centre = _grasp_centres(widths.min(), shapes, by, rng)
     goal = aim - hand.apply(centre)
 
     turned = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres)
