@@ -11,7 +11,7 @@ more at another yaw with the hand displaced.
 import argparse
 import sys
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -21,8 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 from benchmarks.report import machine, table
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.rotations import rotation_angle
 from runners.config import load_config, plain
-from runners.grasp_trials import holds
+from runners.grasp_trials import FULL_COURSE, holds, replay_trials, run_trials
 from runners.propose import MakeSim, simulator
 
 ENOUGH = 8
@@ -31,25 +32,31 @@ ENOUGH = 8
 
 def replay(
     make_sim: MakeSim, objects: ObjectSet, num_envs: int, batch: int, seed: int, millimetres: float, degrees: float
-) -> List[np.ndarray]:
-    """(P, 2) bool for each object: whether each proposal holds as it is written, and displaced."""
-    rows = []
+) -> Tuple[List[np.ndarray], np.ndarray]:
+    """Replay every proposal twice.
+
+    Returns:
+        (P, 2) bool for each object: whether each proposal holds as it is written, and displaced; and for all that hold
+        as they are written (M, 2) how far the closed hand then is from (R, t): m and rad.
+    """
+    rows, shifts = [], []
     for start in range(0, len(objects), batch):
         part = objects[start : start + batch]
         sim, grasps = make_sim(part, num_envs), [thing.proposals for thing in part]
+        closed = run_trials(sim, replay_trials(sim, part, grasps), FULL_COURSE)
         generators = [np.random.default_rng([seed, start + i]) for i in range(len(part))]
-        exact = holds(sim, part, grasps)
-        displaced = holds(
-            sim,
-            part,
-            grasps,
-            generators=generators,
-            position_noise=millimetres / 1000,
-            rotation_noise=np.radians(degrees),
-        )
+        noise = {"position_noise": millimetres / 1000, "rotation_noise": np.radians(degrees)}
+        displaced = holds(sim, part, grasps, generators=generators, **noise)
+        held = closed.held.cpu().numpy()
+        exact = np.split(held, np.cumsum([len(g) for g in grasps])[:-1])
         rows += [np.stack(pair, axis=1) for pair in zip(exact, displaced)]
+        rotation, translation = (
+            torch.tensor(np.concatenate([getattr(g, f) for g in grasps])).float() for f in ("rotation", "translation")
+        )
+        moved = (closed.translation.cpu() - translation).norm(dim=1)
+        shifts.append(torch.stack((moved, rotation_angle(closed.rotation.cpu(), rotation)), dim=1).numpy()[held])
         print(f"{len(rows)} of {len(objects)} objects", file=sys.stderr)
-    return rows
+    return rows, np.concatenate(shifts)
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -73,7 +80,7 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     cfg = plain(load_config(args.overrides)[0])
     objects = make_objects(cfg["objects"])
     torch.set_num_threads(1)  # the simulator has the cores
-    held = replay(simulator(cfg), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees)
+    held, shifts = replay(simulator(cfg), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees)
     print(said)
     print(
         f"{len(objects)} objects, {sum(map(len, held))} proposals, seed {args.seed}, displaced by "
@@ -91,6 +98,12 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     categories = sorted({thing.category for thing in objects})
     lines = [cells(c, [r for r, thing in zip(held, objects) if thing.category == c]) for c in categories]
     print(table([header, *lines, cells("all", held)]))
+    for number, what in ((50, "half"), (90, "nine of ten")):
+        moved, turned = np.percentile(shifts, number, axis=0) if len(shifts) else (np.nan, np.nan)
+        print(
+            f"\nwhen its fingers have closed, the hand is within {1000 * moved:.1f} mm and {np.degrees(turned):.0f} "
+            f"degrees of (R, t) in {what} of those that hold"
+        )
     return float(np.concatenate(held)[:, 0].mean())
 
 

@@ -50,8 +50,10 @@ class Course(NamedTuple):
         return len(self.height)
 
 
-def make_course(close_seconds: float, lift: float, lift_seconds: float, turn_seconds: float, hold_seconds: float):
-    """Close, lift, hold; then five quarter turns, each followed by a hold. No turns where `turn_seconds` is 0."""
+def make_course(
+    close_seconds: float, lift: float, lift_seconds: float, turn_seconds: float, hold_seconds: float
+) -> Course:
+    """Close, lift by `lift` m, hold; then five quarter turns, each followed by a hold."""
 
     def steps(seconds: float) -> int:
         return round(seconds * CONTROL_HZ)
@@ -66,20 +68,19 @@ def make_course(close_seconds: float, lift: float, lift_seconds: float, turn_sec
     height.append(torch.full((hold,), lift, dtype=torch.float64))
     now = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
     turn = [now.expand(sum(map(len, height)), 4)]
-    if turn_seconds > 0:
-        for before, after in zip(DOWN_IN_HAND, DOWN_IN_HAND[1:]):
-            axis = torch.tensor(np.cross(after, before), dtype=torch.float64)
-            half = smooth(steps(turn_seconds))[:, None] * math.pi / 4
-            turn.append(quat_mul(now, torch.cat((half.sin() * axis, half.cos()), dim=1)))
-            now = turn[-1][-1]
-            turn.append(now.expand(hold, 4))
+    for before, after in zip(DOWN_IN_HAND, DOWN_IN_HAND[1:]):
+        axis = torch.tensor(np.cross(after, before), dtype=torch.float64)
+        half = smooth(steps(turn_seconds))[:, None] * math.pi / 4
+        turn.append(quat_mul(now, torch.cat((half.sin() * axis, half.cos()), dim=1)))
+        now = turn[-1][-1]
+        turn.append(now.expand(hold, 4))
     turn = torch.cat(turn)
     height.append(torch.full((len(turn) - sum(map(len, height)),), lift, dtype=torch.float64))
     return Course(close, torch.cat(height).float(), turn.float())
 
 
 FULL_COURSE = make_course(close_seconds=0.5, lift=LIFT, lift_seconds=1.0, turn_seconds=0.6, hold_seconds=0.25)
-"""5.75 s: lift and six directions of gravity."""
+"""6 s: lift and six directions of gravity."""
 
 
 @dataclass(frozen=True)

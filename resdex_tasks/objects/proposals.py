@@ -1,7 +1,7 @@
 """Grasp proposals for objects that bring none: candidates to try, and the file for those that held.
 
-A candidate has the form of a proposal: where the hand's root is in the object's frame, and joint positions before the
-fingers close. `runners/propose.py` closes them in a simulator and keeps those that hold.
+A candidate has the form of a proposal: where the hand's root is in the object's frame, and joint positions at which the
+fingers touch. `runners/propose.py` tries them in a simulator and keeps those that hold.
 """
 
 from typing import Dict, NamedTuple, Tuple
@@ -20,8 +20,8 @@ CLOSING: Dict[str, float] = {
     **{f"{finger}J{j}": 0.3 for finger in ("FF", "MF", "RF", "LF") for j in (2, 1)},
     "THJ1": -1.0, "THJ0": -1.0,
 }  # fmt: skip
-"""Driven joint -> how fast it closes the hand, as a part of the thumb; the others only choose how the hand is shaped.
-Four fingers press against one thumb: with equal parts they push the object away."""
+"""Driven joint -> in which sense, and how hard compared with the thumb, it closes the hand; the others shape it. Four
+fingers press against one thumb: with equal parts they push the object away."""
 
 CLOSE_BY: Dict[str, Tuple[float, float]] = {
     "J2": (0.3, 1.2),
@@ -63,6 +63,7 @@ DRAWS = 16
 CLOSING_PARTS = np.linspace(0.0, 1.0, 11)
 """Parts of `CLOSE_BY` at which fingers are looked at for contact."""
 COUPLED_PART = 0.7
+"""How much a fingertip's joint bends when the joint that drives it bends by 1, before anything is touched."""
 VARIATIONS = 6
 """Random variations of a hand, the most promising of which becomes a candidate."""
 VARY_DEG, VARY_METRES, VARY_OPENING = 5.0, 0.006, 0.3
@@ -76,11 +77,12 @@ X, Z = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 
 
 def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspProposals:
-    """Hand poses to try on an object, in turn for each of its poses at rest: R, t, and the shape before closing.
+    """Hand poses to try on an object, in turn for each of its poses at rest.
 
-    Each is the most promising (`_promise`) of `DRAWS` that chance makes: the palm and the fingers point to the object,
+    Each is the most promising (`_closed`) of `DRAWS` that chance makes: the palm and the fingers point to the object,
     from above or the side, the fingers mostly across its narrow side. The hand comes along that direction until its
-    grasp centre is in the object or something is in its way; no part of it is in the object or below the table.
+    grasp centre is in the object or something is in its way: no part of it is in the object or below the table before
+    the fingers close, each until it touches.
     """
     rests = rest_rotations(thing)
     which = np.arange(count) % len(rests)
