@@ -1,10 +1,10 @@
 """Find grasp proposals for a set of objects: python -m runners.propose OUT.npz objects=zoo objects.count=108
 
 Candidates are tried in the simulator as the task would meet them. In the first round they are random; in each further
-round they are variations of those that lasted longest. What holds is tried once more, elsewhere and slightly displaced,
-and the most stable are kept. An object's proposals depend on the object, the seed and the settings alone, not on the
-objects beside it. The file is written after every batch; run again, the command goes on with the objects that are
-missing.
+round they are variations of those that did best, as these were when their fingers had closed. What holds is tried once
+more, elsewhere and slightly displaced, and the most stable are kept. An object's proposals depend on the object, the
+seed and the settings alone, not on the objects beside it. The file is written after every batch; run again, the command
+goes on with the objects that are missing.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from resdex_tasks.config import read_config
@@ -32,6 +33,10 @@ from runners.grasp_trials import FULL_COURSE, Outcomes, replay_trials, run_trial
 POSITION_NOISE, ROTATION_NOISE = 0.002, np.radians(1.5)
 """m and rad, along and about each axis: by how much the hand is displaced when what held is tried once more."""
 
+MAX_STRAY = np.radians(30.0)
+"""rad by which the object may turn in the hand while the fingers close."""
+STRAY_COST = 0.05
+"""m of slip that a radian of it is worth when proposals are compared."""
 ENOUGH = 1.25
 """Times the wanted number must hold in the rounds, before what held is tried once more."""
 
@@ -70,26 +75,31 @@ class Settings:
 
 
 class _Tried:
-    """What was tried on one object: grasps and how they did."""
+    """What was tried on one object: grasps, where the hand was when the fingers had closed, and how they did."""
 
     def __init__(self) -> None:
         self.grasps: List[GraspProposals] = []
+        self.closed: List[GraspProposals] = []
         self.lasted = np.zeros(0)
         self.held = np.zeros(0, dtype=bool)
         self.slip = np.zeros(0)
 
-    def add(self, grasps: GraspProposals, lasted: np.ndarray, held: np.ndarray, slip: np.ndarray) -> None:
+    def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
+        lasted, held, slip, closed = _measures(grasps, outcomes, rows)
         self.grasps.append(grasps)
+        self.closed.append(closed)
         self.lasted = np.concatenate([self.lasted, lasted])
         self.held = np.concatenate([self.held, held])
         self.slip = np.concatenate([self.slip, slip])
 
-    def take(self, rows: Sequence[int]) -> GraspProposals:
+    def take(self, rows: Sequence[int], closed: bool = False) -> GraspProposals:
+        """Some of the grasps, as they were tried or as they were when the fingers had closed."""
+        tables = self.closed if closed else self.grasps
         fields = ("rotation", "translation", "joint_pos", "rest_rotation")
-        return GraspProposals(**{f: np.concatenate([getattr(g, f) for g in self.grasps])[rows] for f in fields})
+        return GraspProposals(**{f: np.concatenate([getattr(g, f) for g in tables])[rows] for f in fields})
 
     def best(self, count: int) -> np.ndarray:
-        """The rows that held, the least slip first, then those that lasted longest."""
+        """The rows that held, those that moved least first, then those that lasted longest."""
         return np.lexsort((self.slip, -self.lasted, ~self.held))[:count]
 
 
@@ -117,11 +127,11 @@ def propose(
             if step == 0:
                 candidates.append(sample_candidates(objects[i], settings.candidates, rng))
             else:
-                parents = tried[i].take(tried[i].best(settings.parents))
+                parents = tried[i].take(tried[i].best(settings.parents), closed=True)
                 candidates.append(vary_candidates(objects[i], parents, settings.variations, rng))
         outcomes = run_trials(sim, replay_trials(sim, objects, candidates, index), FULL_COURSE, progress)
         for i, grasps, rows in zip(index, candidates, _per_object(candidates)):
-            tried[i].add(grasps, *_measures(outcomes, rows))
+            tried[i].add(grasps, outcomes, rows)
     return _confirm(sim, objects, tried, settings, progress)
 
 
@@ -138,7 +148,7 @@ def _confirm(sim, objects: ObjectSet, tried: Sequence[_Tried], settings: Setting
         )
         outcomes = run_trials(sim, trials, FULL_COURSE, progress)
         for i, own in zip(some, _per_object(grasps)):
-            _, held, slip = _measures(outcomes, own)
+            _, held, slip, _ = _measures(tried[i].take(rows[i]), outcomes, own)
             worst = np.maximum(slip, tried[i].slip[rows[i]])
             stable[i] = np.array(rows[i])[[k for k in np.argsort(worst, kind="stable") if held[k]][: settings.wanted]]
     return [
@@ -156,8 +166,22 @@ def _per_object(grasps: Sequence[GraspProposals]) -> List[slice]:
     return [slice(end - len(g), end) for end, g in zip(ends, grasps)]
 
 
-def _measures(outcomes: Outcomes, rows: slice):
-    return tuple(getattr(outcomes, name)[rows].cpu().numpy() for name in ("lasted", "held", "slip"))
+def _measures(grasps: GraspProposals, outcomes: Outcomes, rows: slice):
+    """How long grasps lasted, which are proposals, how much the object moved (all (P,)), and the closed grasps.
+
+    A proposal holds, and describes the grasp to which it leads: closing turns the object by at most `MAX_STRAY`.
+    """
+    fields = ("lasted", "held", "slip", "rotation", "translation", "joint_pos")
+    lasted, held, slip, rotation, translation, joint_pos = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
+    turned = Rotation.from_quat(grasps.rotation).inv() * Rotation.from_quat(rotation)
+    stray = turned.magnitude()
+    closed = GraspProposals(
+        Rotation.from_quat(rotation).as_quat(),
+        translation.astype(np.float64),
+        joint_pos.astype(np.float64),
+        grasps.rest_rotation,
+    )
+    return lasted, held & (stray <= MAX_STRAY), np.where(held, slip + STRAY_COST * stray, slip), closed
 
 
 def run(
