@@ -16,6 +16,7 @@ from resdex_tasks import rewards
 from resdex_tasks.config import camel_case
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
+from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.observations import SIZES, full_observation
 from resdex_tasks.rotations import quat_mul, quat_rotate, rotate_yaw, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
@@ -130,7 +131,7 @@ class GraspTask:
         self._first = self._count.cumsum(0) - self._count
         # the object's frame above the table when it rests as the proposal says
         heights = [
-            _rest_height(np.concatenate([p.vertices for p in o.pieces]), o.proposals.rest_rotation)
+            rest_heights(np.concatenate([p.vertices for p in o.pieces]), o.proposals.rest_rotation)
             for o in self.objects
         ]
         self._rest_height = torch.tensor(np.concatenate(heights), dtype=torch.float32, device=self.device)
@@ -277,13 +278,6 @@ class GraspTask:
         self.reward_sums = {name: total.clone().to(self.device) for name, total in state["reward_sums"].items()}
         for name in self._SAVED:
             setattr(self, name, state[name].clone().to(self.device))
-
-
-def _rest_height(vertices, rest_rotation):
-    """(P,) height of an object's frame above the table for each resting rotation, from its vertices (V, 3)."""
-    x, y, z, w = np.asarray(rest_rotation).T
-    down = np.stack((2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)), axis=1)  # R's third row
-    return -(vertices @ down.T).min(axis=0)
 
 
 def _heading(hand_quat: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
 from resdex_tasks.objects.encoder import SHIPPED, read_encoder
 from resdex_tasks.objects.meshes import mesh_objects
 from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.proposals_file import with_proposals
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.zoo import zoo_objects
 
@@ -40,14 +41,14 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
     """The object set that `cfg` (the configuration's group `objects`) describes.
 
     `source` is one of `SOURCES`; `names` lists the objects to take, in this order, and null takes all; `codes` is the
-    encoder that gives every object its shape code: null, 'shipped' or a file. The other keys are those of the source.
-    UserError names a key or value at fault.
+    encoder that gives every object its shape code (null, 'shipped' or a file), `proposals` a file of grasp proposals
+    for them, or null. The other keys are those of the source. UserError names a key or value at fault.
     """
     source = cfg.get("source")
     if source not in SOURCES:
         raise UserError(f"objects.source is '{source}'; the sources are {', '.join(SOURCES)}")
     reader, arguments = SOURCES[source]
-    known = ["source", *dict.fromkeys(["names", *arguments, "codes"])]
+    known = ["source", *dict.fromkeys(["names", *arguments, "codes", "proposals"])]
     for key in cfg:
         if key not in known:
             raise UserError(f"there is no objects.{key} for the source '{source}'; its keys are {', '.join(known)}")
@@ -65,7 +66,16 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
     names = cfg.get("names")
     if names is not None and "names" not in arguments:  # a source that takes the names builds no other object
         objects = objects.select(names)
-    return _with_codes_of(cfg.get("codes"), objects)
+    return _with_codes_of(cfg.get("codes"), _with_proposals_of(cfg.get("proposals"), objects))
+
+
+def _with_proposals_of(file: Any, objects: ObjectSet) -> ObjectSet:
+    """The objects with the grasp proposals of the configured file; null leaves them their own."""
+    if file is None:
+        return objects
+    if not isinstance(file, str):
+        raise UserError(f"objects.proposals is {file!r}; it must be a file or null")
+    return with_proposals(objects, file)
 
 
 def _with_codes_of(encoder: Any, objects: ObjectSet) -> ObjectSet:

@@ -39,11 +39,10 @@ from resdex_tasks.objects.rest import rest_poses, rotation_to_up
 from resdex_tasks.objects.restricted_pickle import read_object_items
 from resdex_tasks.shadow_hand import JOINTS, NUM_JOINTS
 
-QPOS_KEYS = (
-    *(f"robot0:{joint}" for joint in JOINTS),
-    *("WRJRx", "WRJRy", "WRJRz"),
-    *("WRJTx", "WRJTy", "WRJTz"),
-)
+JOINT_KEYS = tuple(f"robot0:{joint}" for joint in JOINTS)
+ROTATION_KEYS = ("WRJRx", "WRJRy", "WRJRz")
+TRANSLATION_KEYS = ("WRJTx", "WRJTy", "WRJTz")
+QPOS_KEYS = (*JOINT_KEYS, *ROTATION_KEYS, *TRANSLATION_KEYS)
 _EULER, _POSITION = slice(NUM_JOINTS, NUM_JOINTS + 3), slice(NUM_JOINTS + 3, NUM_JOINTS + 6)
 
 SAME_SCALE = 1e-4

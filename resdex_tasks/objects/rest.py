@@ -62,6 +62,13 @@ def rotation_to_up(normal: np.ndarray) -> np.ndarray:
     return quat / length
 
 
+def rest_heights(vertices: np.ndarray, rest_rotations: np.ndarray) -> np.ndarray:
+    """(P,) height of an object's frame above the table for each rotation (P, 4) that lays its vertices (V, 3) on it."""
+    x, y, z, w = np.asarray(rest_rotations).T
+    down = np.stack((2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)), axis=1)  # R's third row
+    return -(vertices @ down.T).min(axis=0)
+
+
 def _margins(hull: ConvexHull, face: np.ndarray, below: np.ndarray) -> np.ndarray:
     """(faces,) distance from `below` (faces, 3) to the nearest edge of its face, negative outside the face."""
     margin = np.full(len(below), np.inf)

@@ -1,0 +1,111 @@
+"""Do the grasp proposals of a source hold their objects when they are replayed?
+
+The hand is put at (R, t) about the object at rest, closes to q (and beyond), lifts by 20 cm and turns, so that gravity
+pulls from six directions: `runners/grasp_trials.py`. Every proposal is tried exactly as it is written and once
+more at another yaw with the hand displaced.
+
+    python benchmarks/proposals.py objects=zoo objects.count=88 objects.proposals=FILE
+    python benchmarks/proposals.py objects=dexgraspnet objects.root=FOLDER objects.scales=[0.08]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
+
+from benchmarks.report import machine, table
+from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.rotations import rotation_angle
+from runners.config import load_config, plain
+from runners.grasp_trials import FULL_COURSE, holds, replay_trials, run_trials
+from runners.propose import MakeSim, simulator
+
+ENOUGH = 8
+"""Proposals that hold of an object that is well provided for."""
+
+
+def replay(
+    make_sim: MakeSim, objects: ObjectSet, num_envs: int, batch: int, seed: int, millimetres: float, degrees: float
+) -> Tuple[List[np.ndarray], np.ndarray]:
+    """Replay every proposal twice.
+
+    Returns:
+        (P, 2) bool for each object: whether each proposal holds as it is written, and displaced; and for all that hold
+        as they are written (M, 2) how far the closed hand then is from (R, t): m and rad.
+    """
+    rows, shifts = [], []
+    for start in range(0, len(objects), batch):
+        part = objects[start : start + batch]
+        sim, grasps = make_sim(part, num_envs), [thing.proposals for thing in part]
+        closed = run_trials(sim, replay_trials(sim, part, grasps), FULL_COURSE)
+        generators = [np.random.default_rng([seed, start + i]) for i in range(len(part))]
+        noise = {"position_noise": millimetres / 1000, "rotation_noise": np.radians(degrees)}
+        displaced = holds(sim, part, grasps, generators=generators, **noise)
+        held = closed.held.cpu().numpy()
+        exact = np.split(held, np.cumsum([len(g) for g in grasps])[:-1])
+        rows += [np.stack(pair, axis=1) for pair in zip(exact, displaced)]
+        rotation, translation = (
+            torch.tensor(np.concatenate([getattr(g, f) for g in grasps])).float() for f in ("rotation", "translation")
+        )
+        moved = (closed.translation.cpu() - translation).norm(dim=1)
+        shifts.append(torch.stack((moved, rotation_angle(closed.rotation.cpu(), rotation)), dim=1).numpy()[held])
+        print(f"{len(rows)} of {len(objects)} objects", file=sys.stderr)
+    return rows, np.concatenate(shifts)
+
+
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--millimetres", type=float, default=2.0, help="of the displaced hand along each axis")
+    parser.add_argument("--degrees", type=float, default=1.5, help="of the displaced hand about each axis")
+    parser.add_argument("--num_envs", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=44, help="objects in one scene")
+    parser.add_argument("--seed", type=int, default=1, help="of yaw and displacement")
+    parser.add_argument("overrides", nargs="*", help="key=value as for train.py")
+    args = parser.parse_intermixed_args(argv)
+    if args.batch < 1 or args.num_envs < 1:
+        parser.error("--batch and --num_envs must be positive")
+    return args
+
+
+def main(argv: Optional[Sequence[str]] = None) -> float:
+    """Print the tables; returns the share of proposals that hold as they are written."""
+    args = parse(argv)
+    said = machine()
+    cfg = plain(load_config(args.overrides)[0])
+    objects = make_objects(cfg["objects"])
+    torch.set_num_threads(1)  # the simulator has the cores
+    held, shifts = replay(simulator(cfg), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees)
+    print(said)
+    print(
+        f"{len(objects)} objects, {sum(map(len, held))} proposals, seed {args.seed}, displaced by "
+        f"{args.millimetres:g} mm and {args.degrees:g} degrees\n"
+    )
+
+    def cells(name: str, rows: Sequence[np.ndarray]) -> Sequence[str]:
+        share = 100 * np.concatenate(rows).mean(axis=0)
+        enough = 100 * np.mean([r.sum(axis=0) >= ENOUGH for r in rows], axis=0)
+        numbers = (f"{share[0]:.1f}", f"{share[1]:.1f}", f"{enough[0]:.1f}", f"{enough[1]:.1f}")
+        return (name, str(len(rows)), str(sum(map(len, rows))), *numbers)
+
+    many = f"objects with {ENOUGH} or more, %"
+    header = ("category", "objects", "proposals", "hold, %", "hold displaced, %", many, f"{many}, displaced")
+    categories = sorted({thing.category for thing in objects})
+    lines = [cells(c, [r for r, thing in zip(held, objects) if thing.category == c]) for c in categories]
+    print(table([header, *lines, cells("all", held)]))
+    for number, what in ((50, "half"), (90, "nine of ten")):
+        moved, turned = np.percentile(shifts, number, axis=0) if len(shifts) else (np.nan, np.nan)
+        print(
+            f"\nwhen its fingers have closed, the hand is within {1000 * moved:.1f} mm and {np.degrees(turned):.0f} "
+            f"degrees of (R, t) in {what} of those that hold"
+        )
+    return float(np.concatenate(held)[:, 0].mean())
+
+
+if __name__ == "__main__":
+    main()

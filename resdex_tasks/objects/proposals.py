@@ -1,0 +1,342 @@
+"""Grasp proposals for objects that bring none: candidates to try, and the file for those that held.
+
+A candidate has the form of a proposal: where the hand's root is in the object's frame, and joint positions at which the
+fingers touch. `runners/propose.py` tries them in a simulator and keeps those that hold.
+"""
+
+from typing import Dict, NamedTuple, Tuple
+
+import numpy as np
+from numpy.random import Generator
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from resdex_tasks.hand_shape import Spheres, hand_spheres, joint_ranges
+from resdex_tasks.objects.convex import mass_centre
+from resdex_tasks.objects.object_set import GraspObject, GraspProposals
+from resdex_tasks.shadow_hand import COUPLED, FINGERS, JOINTS, PALM_DOWN_QUAT
+
+CLOSING: Dict[str, float] = {
+    **{f"{finger}J{j}": 0.3 for finger in ("FF", "MF", "RF", "LF") for j in (2, 1)},
+    "THJ1": -1.0, "THJ0": -1.0,
+}  # fmt: skip
+"""Driven joint -> in which sense, and how hard compared with the thumb, it closes the hand; the others shape it. Four
+fingers press against one thumb: with equal parts they push the object away."""
+
+CLOSE_BY: Dict[str, Tuple[float, float]] = {
+    "J2": (0.3, 1.2),
+    "J1": (0.3, 1.2),
+    "THJ3": (0.0, 0.5),
+    "THJ1": (-0.6, -0.1),
+    "THJ0": (-0.7, 0.0),
+}
+"""rad by which a hand's joints close at most: each hand draws between the two. `J2` is that of all four fingers."""
+
+PRESHAPES_DEG: Dict[str, Dict[str, float]] = {
+    "power": {"J2": 8, "J1": 22, "J0": 8, "LFJ4": 10, "THJ4": 18, "THJ3": 58, "THJ1": -2},
+    "cup": {"J2": 35, "J1": 30, "J0": 15, "LFJ4": 8, "THJ4": 40, "THJ3": 55, "THJ1": 4},
+    "precision": {"J2": 42, "J1": 8, "J0": 4, "LFJ4": 4, "THJ4": 45, "THJ3": 45, "THJ1": 6},
+}
+"""Shapes of the hand before it closes; `J2` stands for that joint of all four fingers, joints not named are 0."""
+JITTER_DEG = 7.0
+"""Standard deviation of every joint of a shape."""
+
+PITCH_DEG = (-10.0, 80.0)
+"""How far the fingers point down to the table; 0: palm down."""
+ROLL_DEG = 18.0
+"""Standard deviation of the turn about the fingers' direction."""
+ALIGNED_SHARE, HEADING_DEG = 0.75, 15.0
+"""Part of the candidates whose fingers point across the object's narrow side, within this standard deviation."""
+GRASP_CENTRE, GRASP_CENTRE_SPREAD = (0.005, -0.055, 0.115), (0.008, 0.014, 0.014)
+"""m, point in the hand's frame that is brought to the object, and its standard deviation."""
+PINCH_SHARE, PINCH_SPREAD = 0.5, 0.008
+"""Part of the hands that bring the point between their fingertips to the object, and its standard deviation in m."""
+CLEARANCE = 0.002
+"""m between any part of the hand and the object or the table, at least."""
+MAX_GAP = 0.010
+"""m that a hand that would touch stays back, at most."""
+SLIDE = np.arange(0.14, -1e-9, -0.007)
+"""m, the distances from its goal at which a hand on its way is looked at."""
+SURFACE_POINTS = 1500
+DRAWS = 16
+"""Random hands, the most promising of which becomes a candidate."""
+CLOSING_PARTS = np.linspace(0.0, 1.0, 11)
+"""Parts of `CLOSE_BY` at which fingers are looked at for contact."""
+COUPLED_PART = 0.7
+"""How much a fingertip's joint bends when the joint that drives it bends by 1, before anything is touched."""
+VARIATIONS = 6
+"""Random variations of a hand, the most promising of which becomes a candidate."""
+VARY_DEG, VARY_METRES, VARY_OPENING = 5.0, 0.006, 0.3
+"""Standard deviation of their rotation about each axis and of their joints, and of their position along each axis; and
+rad from which on their fingers close."""
+SCRATCH = 0.005
+"""m that a closed hand may reach below the table at the price of 1: fingers give way, but push the hand off."""
+SAMPLING_GAP = 0.001
+"""m, how much nearer the surface is than the nearest of its sampled points."""
+X, Z = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
+
+
+def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspProposals:
+    """Hand poses to try on an object, in turn for each of its poses at rest.
+
+    Each is the most promising (`_closed`) of `DRAWS` that chance makes: the palm and the fingers point to the object,
+    from above or the side, the fingers mostly across its narrow side. The hand comes along that direction until its
+    grasp centre is in the object or something is in its way: no part of it is in the object or below the table before
+    the fingers close, each until it touches.
+    """
+    rests = rest_rotations(thing)
+    which = np.arange(count) % len(rests)
+    rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
+    for i, rest in enumerate(rests[:count]):
+        rows = np.flatnonzero(which == i)
+        scene = _scene(thing, rest, rng)
+        shapes, by = _shapes(DRAWS * len(rows), rng)
+        hand, position = _placed(scene, shapes, by, rng)
+        closed, promise = _closed(scene, shapes, by, hand, position)
+        best = promise.reshape(len(rows), DRAWS).argmax(axis=1) + DRAWS * np.arange(len(rows))
+        rotation[rows], translation[rows] = scene.to_object(hand[best], position[best])
+        joint_pos[rows] = closed[best]
+    return GraspProposals(rotation, translation, joint_pos, rests[which])
+
+
+def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng: Generator) -> GraspProposals:
+    """Hand poses to try beside those that did well: in turn for each of them, the most promising of `VARIATIONS`."""
+    which = np.arange(count) % len(parents)
+    rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
+    closing = np.array([_closing(joint) for joint in JOINTS])
+    lower, upper = joint_ranges().T
+    for i, rest in enumerate(parents.rest_rotation[:count]):
+        rows = np.flatnonzero(which == i)
+        drawn = VARIATIONS * len(rows)
+        scene = _scene(thing, rest, rng)
+        hand, position = scene.from_object(parents.rotation[i], parents.translation[i])
+        pivot = position + hand.apply(GRASP_CENTRE)
+        turn = Rotation.from_rotvec(np.radians(VARY_DEG) * rng.standard_normal((drawn, 3)))
+        hands = turn * hand
+        positions = pivot - hands.apply(GRASP_CENTRE) + VARY_METRES * rng.standard_normal((drawn, 3))
+        jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
+        shapes = (parents.joint_pos[i] + jitter - VARY_OPENING * closing).clip(lower, upper)
+        by = (shapes + 2 * VARY_OPENING * closing).clip(lower, upper) - shapes
+        closed, promise = _closed(scene, shapes, by, hands, positions)
+        promise = promise - 10.0 * (_clearance(scene, hand_spheres(shapes), hands, positions) < 0.0)
+        best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
+        rotation[rows], translation[rows] = scene.to_object(hands[best], positions[best])
+        joint_pos[rows] = closed[best]
+    return GraspProposals(rotation, translation, joint_pos, parents.rest_rotation[which])
+
+
+def rest_rotations(thing: GraspObject) -> np.ndarray:
+    """(P, 4) the different poses at rest of an object's proposals, in their order."""
+    found = thing.proposals.rest_rotation
+    return found[np.sort(np.unique(np.round(found, 9), axis=0, return_index=True)[1])]
+
+
+def _closing(joint: str) -> float:
+    """In which sense a joint closes the hand: 1, -1 or 0."""
+    return float(np.sign(CLOSING.get(COUPLED.get(joint, joint), 0.0)))
+
+
+class _Scene(NamedTuple):
+    """An object that rests on the table, z = 0."""
+
+    rest: Rotation
+    """From the object's frame to the table's."""
+    height: float
+    """m, of its frame above the table."""
+    vertices: np.ndarray
+    """(V, 3) m"""
+    surface: np.ndarray
+    """(P, 3) m, points on it."""
+    normals: np.ndarray
+    """(P, 3) outward, there."""
+    centre: np.ndarray
+    """(3,) m, of mass."""
+
+    def to_object(self, hand: Rotation, position: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+        """R (K, 4) and t (K, 3) of hands here."""
+        return (self.rest.inv() * hand).as_quat(), self.rest.inv().apply(position - self.height * Z)
+
+    def from_object(self, rotation: np.ndarray, translation: np.ndarray) -> Tuple[Rotation, np.ndarray]:
+        """Inverse of `to_object`."""
+        return self.rest * Rotation.from_quat(rotation), self.rest.apply(translation) + self.height * Z
+
+
+def _scene(thing: GraspObject, rest_rotation: np.ndarray, rng: Generator) -> _Scene:
+    rest = Rotation.from_quat(rest_rotation)
+    vertices = rest.apply(np.concatenate([piece.vertices for piece in thing.pieces]))
+    height = -vertices[:, 2].min()
+    up = np.array([0.0, 0.0, height])
+    surface, normals = _surface_points(thing, SURFACE_POINTS, rng)
+    return _Scene(
+        rest,
+        height,
+        vertices + up,
+        rest.apply(surface) + up,
+        rest.apply(normals),
+        rest.apply(mass_centre(thing.pieces)) + up,
+    )
+
+
+def _clearance(scene: _Scene, spheres: Spheres, hand: Rotation, position: np.ndarray) -> np.ndarray:
+    """(K,) m between a hand and the nearest of object and table; from the outside of the object only."""
+    at = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres) + position[:, None]
+    near = cKDTree(scene.surface).query(at, distance_upper_bound=0.05)[0] - spheres.radii
+    return np.minimum(near, at[..., 2] - spheres.radii).min(axis=1)
+
+
+def _shapes(count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray]:
+    """Joint positions (K, 22) before closing, and by how much (K, 22) they change in closing, rad."""
+
+    def named(values, joint: str):
+        return values.get(joint, values.get(joint[2:]) if joint[:2] != "TH" else None)
+
+    shapes = np.array([[named(shape, j) or 0.0 for j in JOINTS] for shape in PRESHAPES_DEG.values()])
+    degrees = shapes[rng.integers(len(shapes), size=count)] + JITTER_DEG * rng.standard_normal((count, len(JOINTS)))
+    drawn = {key: rng.uniform(*span, count) for key, span in CLOSE_BY.items()}
+    by = np.zeros((count, len(JOINTS)))
+    for i, joint in enumerate(JOINTS):
+        amount = named(drawn, COUPLED.get(joint, joint))
+        if amount is not None:
+            by[:, i] = amount * (COUPLED_PART if joint in COUPLED else 1.0)
+    lower, upper = joint_ranges().T
+    shapes = np.deg2rad(degrees).clip(lower, upper)
+    return shapes, (shapes + by).clip(lower, upper) - shapes
+
+
+def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.ndarray, np.ndarray]:
+    """Close every finger until it touches the object.
+
+    Returns:
+        joint positions (K, 22), and how promising (K,) the grasps are: how well the pushes of the fingers and the thumb
+        meet the surface, and how little force and torque of them is left over.
+    """
+    count, number_of = len(shapes), len(FINGERS)
+    tree, matrix = cKDTree(scene.surface), hand.as_matrix()
+    part = np.full((count, number_of), np.nan)
+    contact, push, normal = np.zeros((3, count, number_of, 3))
+    last_part, last_gap, last_at = 0.0, None, None
+    for step in CLOSING_PARTS:
+        spheres = hand_spheres(shapes + step * by)
+        at = np.einsum("kij,ksj->ksi", matrix, spheres.centres) + position[:, None]
+        gap = np.full((count, number_of), np.inf)
+        for i in range(number_of):
+            own = np.flatnonzero(spheres.finger == i)
+            distance, nearest = tree.query(at[:, own], distance_upper_bound=0.05)
+            gaps = distance - spheres.radii[own] - SAMPLING_GAP
+            first = gaps.argmin(axis=1)
+            gap[:, i] = np.minimum(gaps.min(axis=1), 0.05)
+            rows = np.flatnonzero(np.isnan(part[:, i]) & (gap[:, i] < 0))
+            if len(rows) == 0:
+                continue
+            point, sphere = nearest[rows, first[rows]], own[first[rows]]
+            contact[rows, i], normal[rows, i] = scene.surface[point], scene.normals[point]
+            if last_at is None:
+                part[rows, i] = 0.0
+                continue
+            moved = at[rows, sphere] - last_at[rows, sphere]
+            push[rows, i] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
+            over = gap[rows, i] / (gap[rows, i] - last_gap[rows, i])  # part of the step beyond the surface
+            part[rows, i] = step - over.clip(0.0, 1.0) * (step - last_part)
+        last_part, last_gap, last_at = step, gap, at
+
+    touched = ~np.isnan(part)
+    fingers = touched[:, :4].sum(axis=1)
+    weight = touched / np.where(np.arange(number_of) < 4, np.maximum(fingers, 1)[:, None], 1)
+    met = -np.sum(push * normal, axis=2)
+    force = np.einsum("kf,kfi->ki", weight, push)
+    torque = np.einsum("kf,kfi->ki", weight, np.cross(contact - scene.centre, push))
+    promise = (
+        np.where(touched, met, 1.0).min(axis=1)
+        + 0.15 * fingers
+        - np.linalg.norm(force, axis=1)
+        - np.linalg.norm(torque, axis=1) / 0.03
+    )
+    promise = np.where(touched[:, 4] & (fingers >= 2), promise, -100.0 + fingers + touched[:, 4])
+    # fingers that touch nothing close as far as the others do
+    mean = np.where(touched, part, 0.0).sum(axis=1) / np.maximum(touched.sum(axis=1), 1)
+    part = np.where(touched, part, np.minimum(mean, 0.6)[:, None])
+    own = np.array([next(i for i, f in enumerate(FINGERS) if joint.startswith(f)) for joint in JOINTS])
+    closed = shapes + part[:, own] * by
+    spheres = hand_spheres(closed)
+    height = np.einsum("kj,ksj->ks", matrix[:, 2], spheres.centres) + position[:, 2:] - spheres.radii
+    return closed, promise - np.clip(-height.min(axis=1) / SCRATCH, 0.0, 3.0)
+
+
+def _grasp_centres(width: float, shapes: np.ndarray, by: np.ndarray, rng: Generator) -> np.ndarray:
+    """(K, 3) m, the point in each hand's frame that is to come into an object of this width.
+
+    For a part of the hands it lies before the palm; for the others between the tips of fingers and thumb, when these
+    are as far apart as the object is wide.
+    """
+    count = len(shapes)
+    palm = np.array(GRASP_CENTRE) + np.array(GRASP_CENTRE_SPREAD) * rng.standard_normal((count, 3))
+    best, pinch = np.full(count, np.inf), palm.copy()
+    for part in CLOSING_PARTS:
+        spheres = hand_spheres(shapes + part * by)
+        # the last sphere of a finger is its tip's
+        tips = [np.flatnonzero(spheres.finger == i)[-1] for i in range(len(FINGERS))]
+        fingers, thumb = spheres.centres[:, tips[:3]].mean(axis=1), spheres.centres[:, tips[4]]
+        off = np.abs(np.linalg.norm(fingers - thumb, axis=1) - 2 * spheres.radii[tips[0]] - width)
+        nearer = off < best
+        best[nearer], pinch[nearer] = off[nearer], (fingers + thumb)[nearer] / 2
+    pinch += PINCH_SPREAD * rng.standard_normal((count, 3))
+    return np.where(rng.random((count, 1)) < PINCH_SHARE, pinch, palm)
+
+
+def _placed(scene: _Scene, shapes: np.ndarray, by: np.ndarray, rng: Generator) -> Tuple[Rotation, np.ndarray]:
+    """Rotations (K) and positions (K, 3) of hands about an object."""
+    spheres, radii, _ = hand_spheres(shapes)
+    vertices, surface = scene.vertices, scene.surface
+    count = len(spheres)
+    angles = np.radians(np.arange(0, 180, 5))
+    widths = np.ptp(vertices[:, :2] @ [np.cos(angles), np.sin(angles)], axis=0)
+    narrow = angles[widths.argmin()]
+    heading = narrow + np.pi * rng.integers(2, size=count) + np.radians(HEADING_DEG) * rng.standard_normal(count)
+    heading = np.where(rng.random(count) < ALIGNED_SHARE, heading, rng.uniform(-np.pi, np.pi, count))
+    pitch = np.radians(rng.uniform(*PITCH_DEG, count))
+    roll = np.radians(ROLL_DEG) * rng.standard_normal(count)
+    # palm down, the fingers point along -y
+    hand = (
+        Rotation.from_rotvec((heading + np.pi / 2)[:, None] * Z)
+        * Rotation.from_rotvec(pitch[:, None] * X)
+        * Rotation.from_quat(PALM_DOWN_QUAT)
+        * Rotation.from_rotvec(roll[:, None] * Z)
+    )
+    approach = hand.apply([0.0, -1.0, 0.0]) + rng.uniform(0.0, 1.2, (count, 1)) * hand.apply([0.0, 0.0, 1.0])
+    approach[:, 2] = np.minimum(approach[:, 2], -0.2)  # never from below
+    approach /= np.linalg.norm(approach, axis=1, keepdims=True)
+
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    part = np.clip(0.5 + 0.18 * rng.standard_normal((count, 3)), 0.0, 1.0)
+    part[:, 2] = rng.uniform(0.3, 0.9, count)
+    aim = low + part * (high - low)
+    centre = _grasp_centres(widths.min(), shapes, by, rng)
+    goal = aim - hand.apply(centre)
+
+    turned = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres)
+    tree = cKDTree(surface)
+    free = np.ones(count, dtype=bool)
+    back = np.full(count, SLIDE[0])
+    for distance in SLIDE:
+        rows = np.flatnonzero(free)
+        at = turned[rows] + (goal[rows] - distance * approach[rows])[:, None]
+        near = tree.query(at, distance_upper_bound=0.05)[0] - radii
+        above = at[..., 2] - radii
+        free[rows] = np.minimum(near, above).min(axis=1) > CLEARANCE
+        back[free] = distance
+    blocked = back > 1e-6
+    back = back + blocked * rng.uniform(0.0, MAX_GAP, count)
+    return hand, goal - back[:, None] * approach
+
+
+def _surface_points(thing: GraspObject, count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray]:
+    """(count, 3) points on the object's pieces, evenly by area, and the outward normals there."""
+    corners = np.concatenate([piece.vertices[piece.faces] for piece in thing.pieces])
+    a, b, c = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    normal = np.cross(b, c)
+    area = np.linalg.norm(normal, axis=1)
+    face = rng.choice(len(area), size=count, p=area / area.sum())
+    u, v = rng.random((2, count, 1))
+    over = u + v > 1
+    u, v = np.where(over, 1 - u, u), np.where(over, 1 - v, v)
+    return a[face] + u * b[face] + v * c[face], normal[face] / area[face, None]

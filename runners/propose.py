@@ -1,0 +1,291 @@
+"""Find grasp proposals for a set of objects: python -m runners.propose OUT.npz objects=zoo objects.count=108
+
+Candidates are tried in the simulator as the task would meet them. In the first round they are random; in each further
+round they are variations of those that did best, as these were when their fingers had closed. What holds is tried once
+more, elsewhere and slightly displaced, and the most stable are kept. An object's proposals depend on the object, the
+seed and the settings alone, not on the objects beside it. The file is written after every batch; run again, the command
+goes on with the objects that are missing.
+"""
+
+import argparse
+import zlib
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+import numpy as np
+import torch
+from scipy.spatial.transform import Rotation
+from tqdm import tqdm
+
+from resdex_tasks.config import read_config
+from resdex_tasks.errors import UserError
+from resdex_tasks.make import SIMS, SimRequest
+from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
+from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
+from resdex_tasks.objects.proposals_file import Found, found_for, read_found, write_found
+from resdex_tasks.sims.base import GraspSim, WristLaw
+from runners.config import load_config, plain
+from runners.grasp_trials import FULL_COURSE, Outcomes, replay_trials, run_trials
+
+POSITION_NOISE, ROTATION_NOISE = 0.002, np.radians(1.5)
+"""m and rad, along and about each axis: by how much the hand is displaced when what held is tried once more."""
+
+MAX_STRAY = np.radians(30.0)
+"""rad by which the object may turn in the hand while the fingers close."""
+STRAY_COST = 0.05
+"""m of slip that a radian of it is worth when proposals are compared."""
+ENOUGH = 1.25
+"""Times the wanted number must hold in the rounds, before what held is tried once more."""
+
+MakeSim = Callable[[ObjectSet, int], GraspSim]
+"""A simulator with so many environments for a set."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is tried for an object."""
+
+    candidates: int = 32
+    """In the first round."""
+    variations: int = 12
+    """In each further round."""
+    rounds: int = 14
+    """Further rounds, at most: an object of which enough has held is done."""
+    parents: int = 6
+    """How many of those tried so far are varied, at most."""
+    wanted: int = 16
+    """Proposals kept, at most."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("candidates", 2),
+            ("variations", 1),
+            ("rounds", 0),
+            ("parents", 1),
+            ("wanted", 1),
+            ("seed", 0),
+        ):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                raise UserError(f"--{name} is {value}; it must be a whole number of at least {least}")
+
+
+class _Tried:
+    """What was tried on one object: grasps, where the hand was when the fingers had closed, and how they did."""
+
+    def __init__(self) -> None:
+        self.grasps: List[GraspProposals] = []
+        self.closed: List[GraspProposals] = []
+        self.lasted = np.zeros(0)
+        self.held = np.zeros(0, dtype=bool)
+        self.slip = np.zeros(0)
+
+    def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
+        lasted, held, slip, closed = _measures(grasps, outcomes, rows)
+        self.grasps.append(grasps)
+        self.closed.append(closed)
+        self.lasted = np.concatenate([self.lasted, lasted])
+        self.held = np.concatenate([self.held, held])
+        self.slip = np.concatenate([self.slip, slip])
+
+    def take(self, rows: Sequence[int], closed: bool = False) -> GraspProposals:
+        """Some of the grasps, as they were tried or as they were when the fingers had closed."""
+        tables = self.closed if closed else self.grasps
+        fields = ("rotation", "translation", "joint_pos", "rest_rotation")
+        return GraspProposals(**{f: np.concatenate([getattr(g, f) for g in tables])[rows] for f in fields})
+
+    def best(self, count: int) -> np.ndarray:
+        """The rows that held, those that moved least first, then those that lasted longest."""
+        return np.lexsort((self.slip, -self.lasted, ~self.held))[:count]
+
+
+def propose(
+    make_sim: MakeSim,
+    objects: ObjectSet,
+    settings: Settings,
+    num_envs: int = 128,
+    progress: Optional[Callable[[int], None]] = None,
+) -> List[Found]:
+    """Proposals of each object, the most stable first; None for an object of which no grasp held.
+
+    Args:
+        progress: called with the number of trials that ended, whenever some did.
+    """
+    sim = make_sim(objects, num_envs)
+    tried = [_Tried() for _ in objects]
+    for step in range(settings.rounds + 1):
+        index = [i for i, record in enumerate(tried) if record.held.sum() < ENOUGH * settings.wanted]
+        if not index:
+            break
+        candidates = []
+        for i in index:
+            rng = _generator(objects[i].name, settings.seed, step)
+            if step == 0:
+                candidates.append(sample_candidates(objects[i], settings.candidates, rng))
+            else:
+                parents = tried[i].take(tried[i].best(settings.parents), closed=True)
+                candidates.append(vary_candidates(objects[i], parents, settings.variations, rng))
+        outcomes = run_trials(sim, replay_trials(sim, objects, candidates, index), FULL_COURSE, progress)
+        for i, grasps, rows in zip(index, candidates, _per_object(candidates)):
+            tried[i].add(grasps, outcomes, rows)
+    return _confirm(sim, objects, tried, settings, progress)
+
+
+def _confirm(sim, objects: ObjectSet, tried: Sequence[_Tried], settings: Settings, progress) -> List[Found]:
+    """Try what held once more, displaced, at another yaw; keep the most stable."""
+    rows = [[i for i in r.best(2 * settings.wanted) if r.held[i]] for r in tried]
+    some = [i for i, kept in enumerate(rows) if kept]
+    stable: Dict[int, np.ndarray] = {}
+    if some:
+        grasps = [tried[i].take(rows[i]) for i in some]
+        generators = [_generator(objects[i].name, settings.seed, -1) for i in some]
+        trials = replay_trials(
+            sim, objects, grasps, some, generators, position_noise=POSITION_NOISE, rotation_noise=ROTATION_NOISE
+        )
+        outcomes = run_trials(sim, trials, FULL_COURSE, progress)
+        for i, own in zip(some, _per_object(grasps)):
+            _, held, slip, _ = _measures(tried[i].take(rows[i]), outcomes, own)
+            worst = np.maximum(slip, tried[i].slip[rows[i]])
+            stable[i] = np.array(rows[i])[[k for k in np.argsort(worst, kind="stable") if held[k]][: settings.wanted]]
+    return [
+        found_for(thing, len(record.held), record.take(stable[i]) if len(stable.get(i, ())) else None)
+        for i, (thing, record) in enumerate(zip(objects, tried))
+    ]
+
+
+def _generator(name: str, seed: int, step: int) -> np.random.Generator:
+    return np.random.default_rng([seed, zlib.crc32(name.encode()), step + 1])
+
+
+def _per_object(grasps: Sequence[GraspProposals]) -> List[slice]:
+    ends = np.cumsum([len(g) for g in grasps])
+    return [slice(end - len(g), end) for end, g in zip(ends, grasps)]
+
+
+def _measures(grasps: GraspProposals, outcomes: Outcomes, rows: slice):
+    """How long grasps lasted, which are proposals, how much the object moved (all (P,)), and the closed grasps.
+
+    A proposal holds, and describes the grasp to which it leads: closing turns the object by at most `MAX_STRAY`.
+    """
+    fields = ("lasted", "held", "slip", "rotation", "translation", "joint_pos")
+    lasted, held, slip, rotation, translation, joint_pos = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
+    turned = Rotation.from_quat(grasps.rotation).inv() * Rotation.from_quat(rotation)
+    stray = turned.magnitude()
+    closed = GraspProposals(
+        Rotation.from_quat(rotation).as_quat(),
+        translation.astype(np.float64),
+        joint_pos.astype(np.float64),
+        grasps.rest_rotation,
+    )
+    return lasted, held & (stray <= MAX_STRAY), np.where(held, slip + STRAY_COST * stray, slip), closed
+
+
+def run(
+    path: Path,
+    make_sim: MakeSim,
+    objects: ObjectSet,
+    settings: Settings,
+    num_envs: int = 128,
+    batch: int = 44,
+    made_by: Optional[Mapping[str, Any]] = None,
+    quiet: bool = False,
+) -> List[Found]:
+    """Fill the file `path` with proposals of all objects, batch by batch; objects that are in it already are kept.
+
+    UserError: the file was made with other settings, or from objects of the same name and another shape.
+    """
+    made_by = {"settings": asdict(settings), **(made_by or {})}
+    found: Dict[str, Found] = {}
+    if path.exists():
+        found, before = read_found(path)
+        for key, value in made_by["settings"].items():
+            if before.get("settings", {}).get(key) != value:
+                raise UserError(
+                    f"{path} was made with {key}={before.get('settings', {}).get(key)}, not {value}; "
+                    "give another file, or the settings it was made with"
+                )
+        for thing in objects:
+            if thing.name in found:
+                found[thing.name].check(thing, path)
+    missing = [thing for thing in objects if thing.name not in found]
+    bar = tqdm(total=len(objects), initial=len(objects) - len(missing), unit="object", disable=quiet)
+    for start in range(0, len(missing), batch):
+        part = ObjectSet(missing[start : start + batch])
+        for f in propose(make_sim, part, settings, num_envs, _teller(bar)):
+            found[f.name] = f
+        write_found(path, list(found.values()), made_by)
+        bar.update(len(part))
+    bar.close()
+    return [found[thing.name] for thing in objects]
+
+
+def _teller(bar: tqdm) -> Callable[[int], None]:
+    """Shows on the bar how many trials of the batch have ended."""
+    trials = 0
+
+    def tell(ended: int) -> None:
+        nonlocal trials
+        trials += ended
+        bar.set_postfix_str(f"{trials} trials in this batch")
+
+    return tell
+
+
+def simulator(cfg: Mapping[str, Any]) -> MakeSim:
+    """How the configured simulator is built for a set of objects."""
+
+    def make(objects: ObjectSet, num_envs: int) -> GraspSim:
+        settings = dict(cfg["sim"])
+        law = read_config(WristLaw, cfg["task"]["env"]["wrist"], "task.env.wrist")
+        index = torch.arange(num_envs) % len(objects)
+        return SIMS[settings.pop("name")](SimRequest(objects, index, settings, law, cfg["sim_device"]))
+
+    return make
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="file to fill, .npz")
+    for name, default in asdict(Settings()).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--num_envs", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=44, help="objects in one scene, written together")
+    parser.add_argument("overrides", nargs="*", help="key=value as for train.py, such as objects=zoo sim.numThreads=1")
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    args = parser.parse_intermixed_args(argv)
+    try:
+        settings = Settings(**{name: getattr(args, name) for name in asdict(Settings())})
+        for name in ("num_envs", "batch"):
+            if getattr(args, name) < 1:
+                raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
+        if not args.out.parent.is_dir():
+            raise UserError(f"there is no folder {args.out.parent}")
+        cfg = plain(load_config(args.overrides)[0])
+        objects = make_objects(cfg["objects"])
+        made_by = {
+            "objects": cfg["objects"],
+            "sim": cfg["sim"],
+            "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
+        }
+        torch.set_num_threads(1)  # the simulator has the cores
+        found = run(args.out, simulator(cfg), objects, settings, args.num_envs, args.batch, made_by)
+    except UserError as error:
+        print(f"error: {error}")
+        return 1
+    counts = np.array([0 if f.proposals is None else len(f.proposals) for f in found])
+    print(f"{len(found)} objects, {counts.sum()} proposals; {100 * np.mean(counts >= 8):.1f} % have 8 or more")
+    without = [f.name for f in found if f.proposals is None]
+    if without:
+        print(f"{len(without)} without any, which keep the overhead proposal: {', '.join(without)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,307 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from fakes import mujoco_sim
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from object_checks import vertices_of
+from scipy.spatial.transform import Rotation
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.hand_shape import hand_spheres, joint_ranges
+from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
+from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
+from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
+from resdex_tasks.objects.proposals_file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
+from resdex_tasks.objects.rest import rest_heights
+from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.shadow_hand import FINGERS, JOINTS
+from resdex_tasks.sims.base import TABLE_HEIGHT
+from runners import propose as propose_module
+from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, holds, replay_trials, run_trials
+from runners.propose import Settings, main, propose, run
+
+OBJECTS = make_objects({"source": "zoo", "names": ["bottle-0000", "mug-0000", "plate-0000"]})
+QUICK = Settings(candidates=12, variations=6, rounds=1, parents=3, wanted=3)
+MILLIMETRE = 1e-3
+
+
+def make_sim(objects, num_envs):
+    pytest.importorskip("mujoco.batch")
+    from fakes import physics, wrist_law
+
+    from resdex_tasks.sims.mujoco import MujocoSim
+
+    return MujocoSim(objects, torch.arange(num_envs) % len(objects), physics(), wrist_law(), 1)
+
+
+def candidates_of(thing, count=12, seed=0) -> GraspProposals:
+    return sample_candidates(thing, count, np.random.default_rng(seed))
+
+
+def hands_on_table(thing, grasps):
+    """Each hand's rotation and position (P, 3), with the object at rest on z = 0."""
+    rest = Rotation.from_quat(grasps.rest_rotation)
+    height = rest_heights(vertices_of(thing), grasps.rest_rotation)
+    position = rest.apply(grasps.translation) + height[:, None] * [0, 0, 1]
+    return rest * Rotation.from_quat(grasps.rotation), position
+
+
+def test_the_hands_spheres_are_where_mujoco_has_its_collision_shapes():
+    mujoco = pytest.importorskip("mujoco")
+    model = mujoco_sim(["box"]).scene.model
+    data = mujoco.MjData(model)
+    low, high = joint_ranges().T
+    q = low + np.random.default_rng(0).random((3, len(JOINTS))) * (high - low)
+    spheres = hand_spheres(q)
+    for k in range(3):
+        data.qpos[:7] = [0, 0, 0, 1, 0, 0, 0]
+        for value, name in zip(q[k], JOINTS):
+            data.qpos[model.joint(name).qposadr[0]] = value
+        mujoco.mj_kinematics(model, data)
+        capsules = [g for g in range(model.ngeom) if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_CAPSULE]
+        assert len(capsules) == 15
+        for g in capsules:
+            distance = np.linalg.norm(spheres.centres[k] - data.geom_xpos[g], axis=1)
+            assert distance.min() < 1e-9
+            assert spheres.radii[distance.argmin()] == model.geom_size[g, 0]
+    np.testing.assert_allclose(joint_ranges(), mujoco_sim(["box"]).joint_limits.numpy(), atol=1e-6)
+    assert set(spheres.finger) == {-1, *range(len(FINGERS))}
+
+
+@pytest.mark.parametrize("thing", OBJECTS, ids=lambda thing: thing.category)
+def test_candidates_are_hands_over_the_table_that_face_the_object(thing):
+    grasps = candidates_of(thing)
+    assert len(grasps) == 12
+    low, high = joint_ranges().T
+    assert (grasps.joint_pos >= low - 1e-9).all() and (grasps.joint_pos <= high + 1e-9).all()
+    hand, position = hands_on_table(thing, grasps)
+    # the palm's face, or the fingers beyond it, look at the object
+    to_object = -position + [0, 0, np.ptp(vertices_of(thing), axis=0).max() / 4]
+    to_object /= np.linalg.norm(to_object, axis=1, keepdims=True)
+    looks = hand.apply([0.0, -1.0, 1.0]) / np.sqrt(2)
+    assert (np.sum(looks * to_object, axis=1) > 0.3).all()
+    spheres = hand_spheres(grasps.joint_pos)
+    palm = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres[:, spheres.finger < 0]) + position[:, None]
+    assert (palm[..., 2] - spheres.radii[spheres.finger < 0]).min() > 0.0
+    rests = {tuple(np.round(r, 6)) for r in grasps.rest_rotation}
+    assert rests == {tuple(np.round(r, 6)) for r in thing.proposals.rest_rotation}
+
+
+@given(seed=st.integers(0, 2**31))
+@settings(max_examples=2, deadline=None)
+def test_candidates_and_variations_are_finite_and_drawn_from_their_generator_alone(seed):
+    box = starter_objects()[0]
+    parents = candidates_of(box, 3, seed)  # GraspProposals itself refuses what is not finite or not a rotation
+    for make in (lambda rng: sample_candidates(box, 3, rng), lambda rng: vary_candidates(box, parents, 5, rng)):
+        one, two = (make(np.random.default_rng(seed)) for _ in range(2))
+        for field in ("rotation", "translation", "joint_pos", "rest_rotation"):
+            np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
+    varied = vary_candidates(box, parents, 3, np.random.default_rng(seed))
+    assert np.linalg.norm(varied.translation - parents.translation, axis=1).max() < 0.06
+
+
+def test_gravity_pulls_from_six_directions_of_the_hand():
+    turn = Rotation.from_quat(FULL_COURSE.turn.numpy())
+    down = turn.inv().apply([0.0, 0.0, -1.0])
+    for direction in np.vstack([np.eye(3), -np.eye(3)]):
+        assert (down @ direction).max() > 1 - 1e-5
+    assert len({*DOWN_IN_HAND}) == 6
+    assert float(FULL_COURSE.height[-1]) == pytest.approx(0.2)
+    step = (turn[1:] * turn[:-1].inv()).magnitude()
+    assert step.max() < np.radians(5), "the hand turns smoothly"
+
+
+@pytest.fixture(scope="module")
+def found():
+    """What a short search finds for a box."""
+    objects = starter_objects().select(["box"])
+    return objects, propose(make_sim, objects, QUICK, num_envs=16)
+
+
+def test_a_box_gets_proposals_that_hold(found):
+    objects, records = found
+    box = records[0]
+    assert box.name == "box" and 12 <= box.tried <= 18
+    assert 1 <= len(box.proposals) <= QUICK.wanted
+    held = holds(make_sim(objects[:1], 4), objects[:1], [box.proposals])[0]
+    assert held.mean() > 0.7
+
+
+def test_bad_grasps_do_not_hold(found):
+    objects, records = found
+    good = records[0].proposals
+    away = dataclasses.replace(good, translation=good.translation + np.array([0.0, 0.0, 0.3]))
+    spread = np.tile(np.deg2rad([25.0 if j == "THJ3" else 0.0 for j in JOINTS]), (len(good), 1))
+    opened = dataclasses.replace(good, joint_pos=spread)
+    box = objects[:1]
+    sim = make_sim(box, 4)
+    assert not holds(sim, box, [away])[0].any()
+    assert not holds(sim, box, [opened])[0].any()
+    outcomes = run_trials(sim, replay_trials(sim, box, [away]), FULL_COURSE)
+    assert (outcomes.lasted < FULL_COURSE.num_steps).all(), "a dropped object ends its trial"
+    assert torch.isinf(outcomes.slip).all()
+
+
+def test_a_trial_does_not_depend_on_its_neighbours(found):
+    box, records = found
+    both = ObjectSet([*OBJECTS[:1], *box])
+    sim = make_sim(both, 3)
+    trials = replay_trials(sim, both, [OBJECTS[0].proposals, records[0].proposals])
+    together = run_trials(sim, trials, FULL_COURSE)
+    sim = make_sim(box, 2)
+    alone = run_trials(sim, replay_trials(sim, box, [records[0].proposals]), FULL_COURSE)
+    count = len(records[0].proposals)
+    torch.testing.assert_close(together.lasted[-count:], alone.lasted)
+    torch.testing.assert_close(together.slip[-count:], alone.slip, rtol=0, atol=1e-6)
+
+
+def test_the_object_begins_at_rest_on_the_table():
+    sim = make_sim(OBJECTS, 3)
+    trials = replay_trials(sim, OBJECTS, [candidates_of(thing, 4) for thing in OBJECTS])
+    for i, thing in enumerate(OBJECTS):
+        for pose in trials.object_pose[trials.object_index == i].double().numpy():
+            lowest = Rotation.from_quat(pose[3:]).apply(vertices_of(thing))[:, 2].min() + pose[2]
+            assert lowest == pytest.approx(TABLE_HEIGHT, abs=1e-6)
+
+
+def a_file(path, objects=OBJECTS):
+    records = [found_for(thing, 12, candidates_of(thing, 5)) for thing in objects]
+    records[-1] = found_for(objects[-1], 12, None)
+    write_found(path, records, {"settings": {"seed": 0}})
+    return records
+
+
+def test_the_file_brings_back_what_was_written(tmp_path):
+    path = tmp_path / "proposals.npz"
+    written = a_file(path)
+    found, made_by = read_found(path)
+    assert made_by == {"settings": {"seed": 0}}
+    assert list(found) == OBJECTS.names
+    for record in written:
+        back = found[record.name]
+        assert back.tried == 12
+        if record.proposals is None:
+            assert back.proposals is None
+            continue
+        one, two = record.proposals, back.proposals
+        np.testing.assert_allclose(two.translation, one.translation, atol=1e-6)
+        np.testing.assert_allclose(two.joint_pos, one.joint_pos, atol=1e-6)
+        turned = Rotation.from_quat(one.rotation).inv() * Rotation.from_quat(two.rotation)
+        assert turned.magnitude().max() < 1e-5
+        ups = [Rotation.from_quat(p.rest_rotation).as_matrix()[:, 2] for p in (one, two)]
+        np.testing.assert_allclose(*ups, atol=1e-6)
+        np.testing.assert_allclose(back.rest_height, record.rest_height, atol=1e-6)
+
+
+def test_its_grasps_read_like_those_of_dexgraspnet(tmp_path):
+    """Written one by one in the layout that UniDexGrasp releases, the reader of that layout brings them back."""
+    thing = OBJECTS[0]
+    record = found_for(thing, 5, candidates_of(thing, 5))
+    meshes, grasps = tmp_path / "meshdatav3_scaled/zoo/bottle/coacd", tmp_path / "datasetv4.1/zoo/bottle"
+    meshes.mkdir(parents=True)
+    grasps.mkdir(parents=True)
+    for i, piece in enumerate(thing.pieces):
+        lines = [f"v {x} {y} {z}" for x, y, z in piece.vertices / 0.08]
+        (meshes / f"coacd_convex_piece_{i}.obj").write_text("\n".join(lines))
+    for i, grasp in enumerate(grasp_dicts(record)):
+        assert set(grasp["qpos"]) == set(COLUMNS) and grasp["scale"] == 1.0
+        np.savez(grasps / f"{i:05d}.npz", qpos=grasp["qpos"], plane=grasp["plane"], scale=1 / 0.08)
+    (back,) = read_dexgraspnet(tmp_path, scales=[0.08], max_rest_height=1.0)
+    order = np.argsort(record.proposals.translation[:, 0])
+    again = np.argsort(back.proposals.translation[:, 0])
+    for field in ("translation", "joint_pos"):
+        one, two = getattr(record.proposals, field)[order], getattr(back.proposals, field)[again]
+        np.testing.assert_allclose(two, one, atol=1e-9)
+    one, two = (Rotation.from_quat(p.rotation[o]) for p, o in ((record.proposals, order), (back.proposals, again)))
+    assert (one.inv() * two).magnitude().max() < 1e-9
+
+
+def test_objects_take_the_proposals_of_a_file(tmp_path, capsys):
+    path = tmp_path / "proposals.npz"
+    records = a_file(path)
+    cfg = {"source": "zoo", "names": OBJECTS.names, "proposals": str(path)}
+    objects = make_objects(cfg)
+    np.testing.assert_allclose(objects[0].proposals.translation, records[0].proposals.translation, atol=1e-6)
+    np.testing.assert_array_equal(objects[-1].proposals.translation, OBJECTS[-1].proposals.translation)
+    assert "1 of 3 objects keep their own proposals" in capsys.readouterr().out
+    assert make_objects({**cfg, "proposals": None}).names == OBJECTS.names
+
+
+def test_a_file_for_other_shapes_is_refused(tmp_path):
+    path = tmp_path / "proposals.npz"
+    a_file(path)
+    wider = [dataclasses.replace(p, vertices=1.1 * p.vertices) for p in OBJECTS[0].pieces]
+    other = ObjectSet([dataclasses.replace(OBJECTS[0], pieces=tuple(wider))])
+    with pytest.raises(UserError, match=r"proposals\.npz has proposals for an object 'bottle-0000' of another shape"):
+        with_proposals(other, path)
+
+
+def test_broken_files_are_one_sentence(tmp_path):
+    path = tmp_path / "proposals.npz"
+    with pytest.raises(UserError, match="there is no file"):
+        read_found(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"proposals\.npz is not a readable file of grasp proposals"):
+        read_found(path)
+    a_file(path)
+    arrays = dict(np.load(path))
+    for key, value, message in (
+        ("version", np.array(99), "version 99"),
+        ("plane", arrays["plane"][1:], "do not fit together"),
+        ("qpos", arrays["qpos"] * np.nan, "not a finite number"),
+        ("made_by", np.array("{"), "not a readable file"),
+    ):
+        np.savez(path, **{**arrays, key: value})
+        with pytest.raises(UserError, match=message):
+            read_found(path)
+    np.savez(path, **{k: v for k, v in arrays.items() if k != "columns"})
+    with pytest.raises(UserError, match="columns"):
+        read_found(path)
+    with pytest.raises(UserError, match=r"objects\.proposals is 3"):
+        make_objects({"source": "starter", "proposals": 3})
+
+
+def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
+    asked = []
+
+    def instant(make_sim, objects, settings, num_envs, progress):
+        asked.append(objects.names)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return [found_for(thing, 7, candidates_of(thing, 2)) for thing in objects]
+
+    monkeypatch.setattr(propose_module, "propose", instant)
+    path = tmp_path / "out.npz"
+    with pytest.raises(KeyboardInterrupt):
+        run(path, make_sim, OBJECTS, QUICK, batch=1, quiet=True)
+    assert list(read_found(path)[0]) == OBJECTS.names[:1]
+    found = run(path, make_sim, OBJECTS, QUICK, batch=1, quiet=True)
+    assert asked[2:] == [[name] for name in OBJECTS.names[1:]]
+    assert [f.name for f in found] == OBJECTS.names
+    assert read_found(path)[1]["settings"] == dataclasses.asdict(QUICK)
+    with pytest.raises(UserError, match="was made with seed=0, not 5"):
+        run(path, make_sim, OBJECTS, dataclasses.replace(QUICK, seed=5), quiet=True)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_command_line(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("mujoco.batch")
+    out = tmp_path / "out.npz"
+    few = ["--candidates=4", "--variations=2", "--rounds=0", "--num_envs=4", "sim=mujoco", "sim.numThreads=1"]
+    assert main([str(out), *few, "objects=starter", "objects.names=[box,sphere]"]) == 0
+    said = capsys.readouterr().out
+    assert "2 objects" in said and "8 or more" in said
+    made_by = json.loads(str(np.load(out)["made_by"]))
+    assert made_by["objects"]["names"] == ["box", "sphere"] and made_by["settings"]["candidates"] == 4
+    for arguments, message in (
+        ([str(out), "--candidates=0"], "--candidates is 0"),
+        ([str(tmp_path / "none" / "out.npz")], "there is no folder"),
+        ([str(out), "--num_envs=0"], "--num_envs is 0"),
+    ):
+        assert main(arguments) == 1
+        assert message in capsys.readouterr().out
