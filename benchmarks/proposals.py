@@ -4,7 +4,7 @@ The hand is put at (R, t) about the object at rest, closes to q (and beyond), li
 pulls from six directions: `runners/grasp_trials.py`. Every proposal is tried exactly as it is written and once
 more at another yaw with the hand displaced.
 
-    python benchmarks/proposals.py objects=zoo objects.count=88 objects.proposals=FILE
+    python benchmarks/proposals.py objects=zoo objects.count=44 objects.proposals=FILE
     python benchmarks/proposals.py objects=dexgraspnet objects.root=FOLDER objects.scales=[0.08]
 """
 

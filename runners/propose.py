@@ -1,4 +1,4 @@
-"""Find grasp proposals for a set of objects: python -m runners.propose OUT.npz objects=zoo objects.count=108
+"""Find grasp proposals for a set of objects: python -m runners.propose OUT.npz objects=zoo objects.count=44
 
 Candidates are tried in the simulator as the task would meet them. In the first round they are random; in each further
 round they are variations of those that did best, as these were when their fingers had closed. What holds is tried once
