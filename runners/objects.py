@@ -16,7 +16,7 @@ from tqdm import tqdm
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from runners import shape_commands, video
+from runners import propose, shape_commands, video
 from runners.config import load_config, plain
 
 TILE = 200
@@ -31,6 +31,11 @@ def objects_config(overrides: Sequence[str]) -> Dict[str, Any]:
         if not override.startswith(("objects=", "objects.")):
             raise UserError(f"'{override}' does not choose objects; objects=NAME and objects.KEY=VALUE do")
     return plain(load_config(["sim=mujoco", "scale=cpu", *overrides])[0])["objects"]
+
+
+def whole_config(overrides: Sequence[str]) -> Dict[str, Any]:
+    """All of the configuration, for what needs a simulator too."""
+    return plain(load_config(overrides)[0])
 
 
 def list_objects(args: argparse.Namespace) -> None:
@@ -109,10 +114,10 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog="python -m runners.objects", description=__doc__)
     commands = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+    def add(name: str, run: Any, help: str, read: Any = objects_config) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=help, description=help)
         command.add_argument("overrides", nargs="*", default=[], help="as for train.py: objects=zoo objects.split=all")
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, read=read)
         return command
 
     add("build", build_objects, "make or import a whole set: its caches are filled, what cannot be used is named")
@@ -123,6 +128,8 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--limit", type=_positive, default=60, help="objects on the sheet, evenly over the set")
     showing.add_argument("--columns", type=_positive, default=10)
     shape_commands.add_commands(add)
+    proposing = add("propose", propose.command, "find grasp proposals in a simulator, for any set", whole_config)
+    propose.add_arguments(proposing)
     return out
 
 
@@ -132,7 +139,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = parser().parse_args(argv)
     args.command_line = " ".join(["python -m runners.objects", *argv])
     try:
-        args.config = objects_config(args.overrides)
+        args.config = args.read(args.overrides)
         args.run(args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Find grasp proposals for a set of objects: python -m runners.propose OUT.npz objects=zoo objects.count=44
+"""The command of `runners.objects` that finds grasp proposals for a set of objects.
 
 Candidates are tried in the simulator as the task would meet them. In the first round they are random; in each further
 round they are variations of those that did best, as these were when their fingers had closed. What holds is tried once
@@ -27,7 +27,6 @@ from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
 from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import Found, found_for, read_found, write_found
 from resdex_tasks.sims.base import GraspSim, WristLaw
-from runners.config import load_config, plain
 from runners.grasp_trials import FULL_COURSE, Outcomes, replay_trials, run_trials
 
 POSITION_NOISE, ROTATION_NOISE = 0.002, np.radians(1.5)
@@ -248,44 +247,32 @@ def simulator(cfg: Mapping[str, Any]) -> MakeSim:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("out", type=Path, help="file to fill, .npz")
+    parser.add_argument("--out", type=Path, required=True, help="file to fill, .npz; what is in it already is kept")
     for name, default in asdict(Settings()).items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--num_envs", type=int, default=128)
     parser.add_argument("--batch", type=int, default=44, help="objects in one scene, written together")
-    parser.add_argument("overrides", nargs="*", help="key=value as for train.py, such as objects=zoo sim.numThreads=1")
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    args = parser.parse_intermixed_args(argv)
-    try:
-        settings = Settings(**{name: getattr(args, name) for name in asdict(Settings())})
-        for name in ("num_envs", "batch"):
-            if getattr(args, name) < 1:
-                raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
-        if not args.out.parent.is_dir():
-            raise UserError(f"there is no folder {args.out.parent}")
-        cfg = plain(load_config(args.overrides)[0])
-        objects = make_objects(cfg["objects"])
-        made_by = {
-            "objects": cfg["objects"],
-            "sim": cfg["sim"],
-            "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
-        }
-        torch.set_num_threads(1)  # the simulator has the cores
-        found = run(args.out, simulator(cfg), objects, settings, args.num_envs, args.batch, made_by)
-    except UserError as error:
-        print(f"error: {error}")
-        return 1
+def command(args: argparse.Namespace) -> None:
+    """The command `propose` of `runners.objects`; `args.config` is the whole configuration."""
+    settings = Settings(**{name: getattr(args, name) for name in asdict(Settings())})
+    for name in ("num_envs", "batch"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
+    if not args.out.parent.is_dir():
+        raise UserError(f"there is no folder {args.out.parent}")
+    cfg = args.config
+    objects = make_objects(cfg["objects"])
+    made_by = {
+        "objects": cfg["objects"],
+        "sim": cfg["sim"],
+        "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
+    }
+    torch.set_num_threads(1)  # the simulator has the cores
+    found = run(args.out, simulator(cfg), objects, settings, args.num_envs, args.batch, made_by)
     counts = np.array([0 if f.proposals is None else len(f.proposals) for f in found])
     print(f"{len(found)} objects, {counts.sum()} proposals; {100 * np.mean(counts >= 8):.1f} % have 8 or more")
     without = [f.name for f in found if f.proposals is None]
     if without:
         print(f"{len(without)} without any, which keep the overhead proposal: {', '.join(without)}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -23,7 +23,8 @@ from resdex_tasks.shadow_hand import FINGERS, JOINTS
 from resdex_tasks.sims.base import TABLE_HEIGHT
 from runners import propose as propose_module
 from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, holds, replay_trials, run_trials
-from runners.propose import Settings, main, propose, run
+from runners.objects import main
+from runners.propose import Settings, propose, run
 
 OBJECTS = make_objects({"source": "zoo", "names": ["bottle-0000", "mug-0000", "plate-0000"]})
 QUICK = Settings(candidates=12, variations=6, rounds=1, parents=3, wanted=3)
@@ -293,15 +294,15 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     pytest.importorskip("mujoco.batch")
     out = tmp_path / "out.npz"
     few = ["--candidates=4", "--variations=2", "--rounds=0", "--num_envs=4", "sim=mujoco", "sim.numThreads=1"]
-    assert main([str(out), *few, "objects=starter", "objects.names=[box,sphere]"]) == 0
+    assert main(["propose", f"--out={out}", *few, "objects=starter", "objects.names=[box,sphere]"]) == 0
     said = capsys.readouterr().out
     assert "2 objects" in said and "8 or more" in said
     made_by = json.loads(str(np.load(out)["made_by"]))
     assert made_by["objects"]["names"] == ["box", "sphere"] and made_by["settings"]["candidates"] == 4
     for arguments, message in (
-        ([str(out), "--candidates=0"], "--candidates is 0"),
-        ([str(tmp_path / "none" / "out.npz")], "there is no folder"),
-        ([str(out), "--num_envs=0"], "--num_envs is 0"),
+        ([f"--out={out}", "--candidates=0"], "--candidates is 0"),
+        ([f"--out={tmp_path / 'none' / 'out.npz'}"], "there is no folder"),
+        ([f"--out={out}", "--num_envs=0"], "--num_envs is 0"),
     ):
-        assert main(arguments) == 1
-        assert message in capsys.readouterr().out
+        assert main(["propose", *arguments]) == 2
+        assert message in capsys.readouterr().err
