@@ -2,7 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping, Sequence
+from typing import Any, Callable, Dict, Mapping
 
 import torch
 
@@ -38,15 +38,19 @@ class SimRequest:
         return dict(self.settings)
 
 
-def _need(packages: Sequence[str], what: str) -> None:
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise UserError(what)
+PACKAGES = {"mujoco": ("mujoco",), "mujoco_warp": ("mujoco", "warp", "mujoco_warp")}
+"""Simulator -> the packages it needs."""
+
+
+def installed(sim: str) -> bool:
+    """Whether a simulator's packages are there; none of them is imported."""
+    return all(importlib.util.find_spec(package) is not None for package in PACKAGES[sim])
 
 
 def _mujoco(request: SimRequest) -> GraspSim:
     needs = "sim=mujoco needs mujoco 3.17, on Python 3.10 or newer: pip install mujoco==3.17.0"
-    _need(["mujoco"], needs)
+    if not installed("mujoco"):
+        raise UserError(needs)
     try:
         from resdex_tasks.sims.mujoco import MujocoSim
         from resdex_tasks.sims.mujoco_model import MujocoSimConfig
@@ -65,7 +69,8 @@ def _mujoco(request: SimRequest) -> GraspSim:
 
 def _mujoco_warp(request: SimRequest) -> GraspSim:
     needs = "sim=mujoco_warp needs MuJoCo Warp, on Python 3.10 or newer: pip install 'resdex[warp]'"
-    _need(["mujoco", "warp", "mujoco_warp"], needs)
+    if not installed("mujoco_warp"):
+        raise UserError(needs)
     try:
         from resdex_tasks.sims.mujoco_model import MujocoSimConfig
         from resdex_tasks.sims.mujoco_warp import MujocoWarpSim

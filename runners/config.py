@@ -16,11 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from resdex_tasks.errors import UserError
+from resdex_tasks.make import installed
 from resdex_tasks.paths import CFG_DIR
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
-GPU_SIM_PACKAGES = {"mujoco_warp": ("mujoco", "warp", "mujoco_warp")}
-"""Simulators that run on CUDA, the best first -> the packages they need."""
+GPU_SIMS = ("mujoco_warp",)
+"""Simulators that run on CUDA, the best first."""
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "swish", "gelu", "softplus", "None")
 """What rl_games' network builder knows."""
 
@@ -96,7 +97,7 @@ def automatic_choices(overrides: Sequence[str]) -> Tuple[List[str], str]:
         chosen.append(f"sim={sim}")
         said.append(f"sim={sim} ({why})")
     if _override_of(overrides, "scale") in ("", "auto"):
-        gpu = cuda and sim in GPU_SIM_PACKAGES and _override_of(overrides, "sim_device") != "cpu"
+        gpu = cuda and sim in GPU_SIMS and _override_of(overrides, "sim_device") != "cpu"
         chosen.append(f"scale={'paper' if gpu else 'cpu'}")
         said.append(f"scale={'paper' if gpu else 'cpu'} (the simulator runs on the {'GPU' if gpu else 'CPU'})")
     return chosen, f"chosen for this machine: {', '.join(said)}" if said else ""
@@ -108,8 +109,8 @@ def _best_sim(cuda: bool, sim_device: str) -> Tuple[str, str]:
         return "mujoco", "sim_device=cpu"
     if not cuda:
         return "mujoco", "no CUDA device"
-    for sim, packages in GPU_SIM_PACKAGES.items():
-        if all(importlib.util.find_spec(package) is not None for package in packages):
+    for sim in GPU_SIMS:
+        if installed(sim):
             return sim, "CUDA"
     return "mujoco", "for the GPU: pip install 'resdex[warp]'"
 
@@ -221,7 +222,7 @@ def _check_values(cfg: DictConfig) -> None:
         raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
     if not cfg.headless:
         raise UserError("headless=False: there is no window; capture_video=True films an episode")
-    for key, on_gpu in (("sim_device", cfg.sim.name in GPU_SIM_PACKAGES), ("rl_device", True)):
+    for key, on_gpu in (("sim_device", cfg.sim.name in GPU_SIMS), ("rl_device", True)):
         cfg[key] = _device(key, str(cfg[key]), on_gpu)
     config.device = config.device_name = cfg.rl_device
 

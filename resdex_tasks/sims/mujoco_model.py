@@ -197,7 +197,8 @@ class Scene:
         return model
 
 
-def _add_piece(spec: mujoco.MjSpec, body: Optional[mujoco.MjsBody], name: str, piece: ConvexPiece) -> None:
+def add_piece(spec: mujoco.MjSpec, body: Optional[mujoco.MjsBody], name: str, piece: ConvexPiece) -> None:
+    """Put a piece's mesh into the model and, where a body is given, a geom of it onto that body."""
     mesh = spec.add_mesh(name=name, inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX)
     mesh.uservert = np.asarray(piece.vertices, np.float32).ravel()
     mesh.userface = np.asarray(piece.faces, np.int32).ravel()
@@ -211,7 +212,7 @@ def _object_alone(obj: GraspObject) -> mujoco.MjModel:
     body = spec.worldbody.add_body(name=OBJECT_BODY)
     body.add_freejoint()
     for slot, piece in enumerate(obj.pieces):
-        _add_piece(spec, body, f"piece{slot}", piece)
+        add_piece(spec, body, f"piece{slot}", piece)
     return spec.compile()
 
 
@@ -239,10 +240,10 @@ def build_scene(
     body = spec.worldbody.add_body(name=OBJECT_BODY, pos=[0, 0, TABLE_HEIGHT + 0.1])
     body.add_freejoint(name=OBJECT_BODY)
     for slot in range(num_pieces):
-        _add_piece(spec, body, f"slot{slot}", ConvexPiece(SKEWED, SKEWED_FACES))
+        add_piece(spec, body, f"slot{slot}", ConvexPiece(SKEWED, SKEWED_FACES))
     for index, obj in enumerate(objects):
         for slot, piece in enumerate(obj.pieces):
-            _add_piece(spec, None, f"object{index}piece{slot}", piece)
+            add_piece(spec, None, f"object{index}piece{slot}", piece)
     model = spec.compile()
     _set_options(model, config, wrist_law, timestep)
 

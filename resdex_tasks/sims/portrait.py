@@ -5,7 +5,7 @@ import numpy as np
 
 from resdex_tasks.objects.object_set import GraspObject
 from resdex_tasks.sims import raycast
-from resdex_tasks.sims.mujoco_model import COLOURS
+from resdex_tasks.sims.mujoco_model import COLOURS, add_piece
 
 DIRECTION = np.array([0.62, -0.62, 0.48])
 """From the object to the camera."""
@@ -25,10 +25,7 @@ def portrait(obj: GraspObject, width: int, height: int, pose: int = 0) -> np.nda
     spec.worldbody.add_geom(type=table, size=[0, 0, 1], pos=[0, 0, low[2]], rgba=COLOURS["table"])
     body = spec.worldbody.add_body(quat=[w, x, y, z])
     for i, piece in enumerate(obj.pieces):
-        mesh = spec.add_mesh(name=f"piece{i}", inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX)
-        mesh.uservert = np.asarray(piece.vertices, np.float32).ravel()
-        mesh.userface = np.asarray(piece.faces, np.int32).ravel()
-        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=mesh.name, rgba=COLOURS["object"])
+        add_piece(spec, body, f"piece{i}", piece)
     model = spec.compile()
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
