@@ -31,7 +31,8 @@ from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.sims.mujoco_warp import SAVED
 from runners import checkpoints, evaluate
 from runners.config import load_config, plain
-from runners.playing import evaluation_task, load_policy
+from runners.playing import evaluation_task
+from runners.policies import load_policy
 
 STEPS_BETWEEN = 4
 """Control steps between two comparisons of contacts."""

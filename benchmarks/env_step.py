@@ -38,7 +38,7 @@ from resdex_tasks.sims import mujoco_model as scene
 from resdex_tasks.sims.mujoco import put_objects
 from runners import checkpoints
 from runners.config import load_config, plain
-from runners.playing import load_policy
+from runners.policies import load_policy
 
 Clock = Callable[[], float]
 """Seconds: time.perf_counter, or time.process_time."""

@@ -34,7 +34,7 @@ from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
 from runners import checkpoints
 from runners.config import load_config, plain
-from runners.playing import load_policy
+from runners.policies import load_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("compile", "agreement", "steps", "expert", "training")

@@ -1,66 +1,24 @@
 """Policies out of checkpoints: evaluated, and filmed."""
 
-import contextlib
-import io
 from pathlib import Path
 from typing import Any, Dict, List
 
 import numpy as np
-import torch
 from omegaconf import DictConfig
-from rl_games.torch_runner import Runner
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
 from resdex_tasks.objects import make_objects
 from resdex_tasks.sims.base import CONTROL_HZ
-from runners import checkpoints, evaluate, vec_env, video
+from runners import checkpoints, evaluate, video
 from runners.config import plain
-from runners.ppo import ResDexPlayer
+from runners.policies import load_policy
 
 RUNS = Path("runs")
 FRAME_WIDTH, FRAME_HEIGHT = 320, 320
 STEPS_PER_FRAME = 4
 STRIP_FRAMES = 6
-
-
-def policy_of(model: torch.nn.Module) -> evaluate.Policy:
-    """The deterministic policy (the Gaussian's mean) of an rl_games model."""
-    model.eval()
-    device = next(model.parameters()).device
-
-    def policy(obs: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            out = model({"is_train": False, "prev_actions": None, "obs": obs.to(device), "rnn_states": None})
-        return out["mus"].clamp(-1.0, 1.0)
-
-    return policy
-
-
-def load_policy(cfg: Dict[str, Any], state: Dict[str, Any], task: GraspTask, name: str) -> evaluate.Policy:
-    """The policy of a checkpoint, its network built as the checkpoint says.
-
-    Args:
-        cfg: the configuration as plain containers.
-        state: the checkpoint's content.
-        name: the checkpoint, for rl_games' player and for messages.
-    """
-    params = cfg["train"]["params"]
-    params["network"] = state["train"]["network"]
-    params["config"].update(
-        normalize_input=state["train"]["normalize_input"],
-        normalize_value=state["train"]["normalize_value"],
-        description={"kind": task.config.observation, "train": state["train"]},
-        env_info=vec_env.spaces(task.num_obs, task.num_actions),
-        vec_env=None,
-    )
-    with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
-        runner = Runner()
-        runner.load({"params": params})
-        player = ResDexPlayer(runner.params)
-    player.restore(name)
-    return policy_of(player.model)
 
 
 def evaluation_task(cfg: Dict[str, Any], num_envs: int) -> GraspTask:

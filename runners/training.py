@@ -22,6 +22,7 @@ from runners import checkpoints, evaluate, playing, vec_env
 from runners.config import plain, save_config
 from runners.monitor import TrainingMonitor, TrainingStopped
 from runners.playing import RUNS
+from runners.policies import Policy
 from runners.ppo import ResDexPPO
 
 
@@ -92,7 +93,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     print(f"done: latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f} with exploration noise")
     print(f"evaluate it without: {_command(overrides, 'test=True', f'checkpoint={folder}/nn/last.pth')}")
     if cfg.capture_video:
-        playing.record(container, playing.policy_of(agent.model), folder)
+        playing.record(container, Policy(agent.model), folder)
     return folder
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from resdex_tasks.errors import UserError
 from runners import checkpoints
 from runners.config import load_config, plain
-from runners.playing import load_policy
+from runners.policies import load_policy
 
 EVALUATION = ("scale=cpu", "sim=mujoco", "sim.numThreads=1", "task.env.episodeLength=6", "episodes_per_object=2")
 

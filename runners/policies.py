@@ -1,0 +1,56 @@
+"""What an evaluation, a film or a student plays: a deterministic policy, out of a checkpoint or a network in training."""
+
+import contextlib
+import io
+from typing import Any, Dict, Optional
+
+import torch
+from rl_games.torch_runner import Runner
+from torch import Tensor
+
+from resdex_tasks.grasp_task import GraspTask
+from runners import checkpoints, vec_env
+from runners.ppo import ResDexPlayer
+
+
+class Policy:
+    """The deterministic policy (the Gaussian's mean) of an rl_games model: observation (N, num_obs) -> action (N, 24)."""
+
+    weights: Optional[Tensor] = None
+    """(N, k) the normalised mixture weights behind the last action; None where the policy mixes no experts."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model.eval()
+        self._device = next(model.parameters()).device
+
+    def __call__(self, obs: Tensor) -> Tensor:
+        with torch.no_grad():
+            out = self._model(
+                {"is_train": False, "prev_actions": None, "obs": obs.to(self._device), "rnn_states": None}
+            )
+        return out["mus"].clamp(-1.0, 1.0)
+
+
+def load_policy(cfg: Dict[str, Any], state: Dict[str, Any], task: GraspTask, name: str) -> Policy:
+    """The policy of a checkpoint, its network built as the checkpoint says.
+
+    Args:
+        cfg: the configuration as plain containers.
+        state: the checkpoint's content.
+        name: the checkpoint, for rl_games' player and for messages.
+    """
+    params = cfg["train"]["params"]
+    params["network"] = state["train"]["network"]
+    params["config"].update(
+        normalize_input=state["train"]["normalize_input"],
+        normalize_value=state["train"]["normalize_value"],
+        description={"kind": task.config.observation, "train": state["train"]},
+        env_info=vec_env.spaces(task.num_obs, task.num_actions),
+        vec_env=None,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
+        runner = Runner()
+        runner.load({"params": params})
+        player = ResDexPlayer(runner.params)
+    player.restore(name)
+    return Policy(player.model)
