@@ -1,4 +1,4 @@
-"""What an evaluation, a film or a student plays: a deterministic policy, out of a checkpoint or a network in training."""
+"""What an evaluation, a film or a student plays: a deterministic policy, from a checkpoint or a network in training."""
 
 import contextlib
 import io
@@ -9,12 +9,12 @@ from rl_games.torch_runner import Runner
 from torch import Tensor
 
 from resdex_tasks.grasp_task import GraspTask
-from runners import checkpoints, vec_env
+from runners import vec_env
 from runners.ppo import ResDexPlayer
 
 
 class Policy:
-    """The deterministic policy (the Gaussian's mean) of an rl_games model: observation (N, num_obs) -> action (N, 24)."""
+    """The mean of an rl_games model's Gaussian: observation (N, num_obs) -> action (N, 24)."""
 
     weights: Optional[Tensor] = None
     """(N, k) the normalised mixture weights behind the last action; None where the policy mixes no experts."""
