@@ -112,6 +112,8 @@ def make_task(cfg: Mapping[str, Any], num_envs: int, seed: int) -> GraspTask:
     wrist_law = read_config(WristLaw, env.pop("wrist", None), "task.env.wrist")
     config = read_config(TaskConfig, env, "task.env")
     objects = make_objects(cfg["objects"])
+    if config.observation == "full":
+        _check_codes(objects)
     settings = dict(cfg["sim"])
     name = settings.pop("name")
     if name not in SIMS:
@@ -119,3 +121,12 @@ def make_task(cfg: Mapping[str, Any], num_envs: int, seed: int) -> GraspTask:
     index = torch.arange(num_envs) % len(objects)
     sim = SIMS[name](SimRequest(objects, index, settings, wrist_law, cfg["sim_device"]))
     return GraspTask(sim, objects, config, seed)
+
+
+def _check_codes(objects: ObjectSet) -> None:
+    without = [obj.name for obj in objects if obj.code is None]
+    if without:
+        raise UserError(
+            f"{len(without)} of {len(objects)} objects have no shape code ('{without[0]}' first), and this policy sees it: "
+            "objects.codes=shipped computes codes"
+        )

@@ -15,7 +15,6 @@ from runners import checkpoints, evaluate, video
 from runners.config import plain
 from runners.policies import load_policy
 
-RUNS = Path("runs")
 FRAME_WIDTH, FRAME_HEIGHT = 320, 320
 STEPS_PER_FRAME = 4
 STRIP_FRAMES = 6
@@ -47,7 +46,9 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
         if overflow.count:
             print(f"warning: {overflow}")
     in_run = path.parent.name == "nn"
-    folder = RUNS / str(cfg.experiment or (path.parent.parent.name if in_run else f"evaluation_{path.stem}"))
+    folder = Path(cfg.runs_dir) / str(
+        cfg.experiment or (path.parent.parent.name if in_run else f"evaluation_{path.stem}")
+    )
     about = {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "deterministic": True, "versions": checkpoints.versions()}
     settings = {key: container[key] for key in ("task", "sim", "objects")}
     evaluate.write_json(folder / "evaluation.json", {**about, **result, "settings": settings})
