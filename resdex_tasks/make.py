@@ -127,6 +127,6 @@ def _check_codes(objects: ObjectSet) -> None:
     without = [obj.name for obj in objects if obj.code is None]
     if without:
         raise UserError(
-            f"{len(without)} of {len(objects)} objects have no shape code ('{without[0]}' first), and this policy sees it: "
-            "objects.codes=shipped computes codes"
+            f"{len(without)} of {len(objects)} objects have no shape code ('{without[0]}' first), "
+            "and this policy sees it: objects.codes=shipped computes codes"
         )

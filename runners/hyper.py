@@ -11,7 +11,7 @@ from runners.ppo import ResDexPlayer, ResDexPPO
 
 
 class HyperPPO(ResDexPPO):
-    """`ResDexPPO` whose network is a `networks.hyper.HyperBuilder`'s: every action is composed (Eq. 4), then clamped."""
+    """`ResDexPPO` over the network of `networks.hyper`: every action is composed (Eq. 4), then clamped."""
 
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
         config = params["config"]

@@ -72,8 +72,8 @@ class ExpertsSpec:
 class FrozenExperts(nn.Module):
     """k deterministic base policies of one shape.
 
-    Their weights are buffers, not parameters: no optimizer, gradient norm or all-reduce ever meets them, and they travel
-    with the checkpoint of the network that holds this module.
+    Their weights are buffers, not parameters: no optimizer, gradient norm or all-reduce ever meets them, and they
+    travel with the checkpoint of the network that holds this module.
     """
 
     def __init__(self, spec: ExpertsSpec) -> None:

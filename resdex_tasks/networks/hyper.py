@@ -1,7 +1,7 @@
 """The hyper-policy (Sec. 4.2-4.3): mixture weights and a residual over frozen experts, as an rl_games network.
 
-PPO sees an ordinary Gaussian over the hyper-action [lambda (k), residual (24)]; its training passes never run the experts.
-Only when an action is executed does `compose` turn a hyper-action into the hand's 24 numbers.
+PPO sees an ordinary Gaussian over the hyper-action [lambda (k), residual (24)]; its training passes never run the
+experts. Only when an action is executed does `compose` turn a hyper-action into the hand's 24 numbers.
 """
 
 import math
