@@ -46,9 +46,8 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
         if overflow.count:
             print(f"warning: {overflow}")
     in_run = path.parent.name == "nn"
-    folder = Path(cfg.runs_dir) / str(
-        cfg.experiment or (path.parent.parent.name if in_run else f"evaluation_{path.stem}")
-    )
+    run = path.parent.parent.name if in_run else f"evaluation_{path.stem}"
+    folder = Path(cfg.runs_dir) / str(cfg.experiment or run)
     about = {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "deterministic": True, "versions": checkpoints.versions()}
     settings = {key: container[key] for key in ("task", "sim", "objects")}
     evaluate.write_json(folder / "evaluation.json", {**about, **result, "settings": settings})
