@@ -30,6 +30,7 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "swish", "gelu", "softp
 COUNTS = (
     "num_envs",
     "episodes_per_object",
+    "num_episodes",
     "max_iterations",
     "train.params.config.horizon_length",
     "train.params.config.mini_epochs",
@@ -189,7 +190,7 @@ def _one_sentence(error: Exception, overrides: Sequence[str]) -> str:
 def _check_values(cfg: DictConfig) -> None:
     for key in COUNTS:
         value = OmegaConf.select(cfg, key)
-        if key == "max_iterations" and value in ("", None):
+        if key in ("max_iterations", "num_episodes") and value in ("", None):
             continue
         if type(value) is not int or value < 1:
             raise UserError(f"{key} is {value}; it must be a whole number of at least 1")

@@ -111,7 +111,7 @@ class FakeSim(GraspSim):
         self.now, self.steps = SimState(**copy.deepcopy(state["now"])), state["steps"]
         self.object_index = state["object_index"].clone()
 
-    def render(self, env_id: int, width: int, height: int) -> np.ndarray:
+    def render(self, env_id: int, width: int, height: int, closeup: bool = False) -> np.ndarray:
         return np.zeros((height, width, 3), np.uint8)
 
 
