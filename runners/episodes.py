@@ -1,6 +1,6 @@
 """Whole episodes of a deterministic policy: as many as asked for, of any objects, a batch of environments at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, List, Optional
 
 import torch
@@ -12,6 +12,9 @@ from runners.threads import simulator_first
 
 Policy = Callable[[Tensor], Tensor]
 """Observation (N, num_obs) -> action (N, 24). It may have `weights`: (N, k), the mixture weights of its last call."""
+LOST = 1.0
+"""m: D_t counts no more in the quality D. Now and then an object is squeezed out of the hand and flies off at tens of
+m/s; that single episode would decide the mean of hundreds."""
 
 
 @dataclass
@@ -25,7 +28,7 @@ class Episodes:
     diverged: Tensor
     """(E,) bool: the physics broke down. Such an episode is no success, and `quality` and `weights` mean nothing."""
     quality: Tensor
-    """(E,) D = -sum_t r_proposal (Table 5)."""
+    """(E,) D = -sum_t r_proposal (Table 5), its D_t no more than `LOST`."""
     weights: Optional[Tensor]
     """(E, k) the mixture weights' mean over the episode's steps, or None: the policy mixes nothing."""
 
@@ -71,8 +74,9 @@ def run_episodes(
             mixed = torch.where(running[:, None], mixed.to(device), torch.zeros((), device=device))
             weights = mixed if weights is None else weights + mixed
         obs, _, done, extras = task.step(action)
-        paid = rewards.proposal_reward(extras["distances"], task.config.reward)
-        quality = torch.where(running, quality - paid, quality)
+        distances = extras["distances"]
+        distances = replace(distances, position=distances.position.clamp(max=LOST))
+        quality = torch.where(running, quality - rewards.proposal_reward(distances, task.config.reward), quality)
         steps += running
         ended = done & running
         for name, values in out.items():

@@ -62,8 +62,8 @@ def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspO
         {"all": row, "splits": [row], "categories": [row], "objects": [row]}; a row is {"name", "episodes", "diverged",
         "latched", "held": {"rate", "low", "high"}, "D": {"mean", "low", "high"}, "weights": [w_1 .. w_k]}, and an
         object's has its "category" and "split", a category's its "splits". The intervals hold 95 % (Wilson; Student's
-        t) and take episodes as independent. D = -sum_t r_proposal (Table 5) and the mean weights are over the episodes
-        that did not diverge; null where there are none, or no experts.
+        t) and take episodes as independent. D = -sum_t r_proposal (Table 5; see `Episodes.quality`) and the mean
+        weights are over the episodes that did not diverge; null where there are none, or no experts.
     """
 
     def row(name: str, chosen: Tensor, **more: Any) -> Dict[str, Any]:

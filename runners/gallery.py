@@ -52,16 +52,16 @@ def chosen_objects(objects: Sequence[GraspObject], seed: int, count: int = MOST_
     return ObjectSet(sorted(chosen, key=lambda obj: (obj.category, obj.name)))
 
 
-def final_grasps(task: GraspTask, policy: Policy, seed: int, width: int = WIDTH, height: int = HEIGHT) -> List[Grasp]:
+def final_grasps(task: GraspTask, policy: Policy, seed: int) -> List[Grasp]:
     """One episode with each object of a task that has as many environments as objects; equal starts for equal seeds."""
-    images = [np.full((height, width, 3), 255, np.uint8)] * task.num_envs
+    images = [np.full((HEIGHT, WIDTH, 3), 255, np.uint8)] * task.num_envs
     steps = 0
 
     def on_step() -> None:
         nonlocal steps
         steps += 1
         if steps == task.config.episode_length - 1:  # the step after it resets
-            images[:] = [task.sim.render(i, width, height, closeup=True) for i in range(task.num_envs)]
+            images[:] = [task.sim.render(i, WIDTH, HEIGHT, closeup=True) for i in range(task.num_envs)]
 
     episodes = play(task, policy, torch.arange(len(task.objects)), seed, on_step)
     return [Grasp(obj.name, episodes.outcome(i), images[i]) for i, obj in enumerate(task.objects)]
