@@ -154,6 +154,8 @@ def load_config(overrides: Sequence[str]) -> Tuple[DictConfig, str]:
         OmegaConf.resolve(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_sentence(error, kept)) from error
+    if cfg.experts != "shipped" and "mixture" not in cfg.train.params.network:
+        raise UserError(f"experts={_override_of(kept, 'experts')} are for a hyper-policy: task=ResDexHyper")
     _check_values(cfg)
     return cfg, said
 

@@ -3,6 +3,8 @@
 import sys
 from typing import Optional, Sequence
 
+from omegaconf import DictConfig
+
 from resdex_tasks.errors import UserError
 from runners.config import load_config
 from runners.monitor import TrainingStopped
@@ -36,13 +38,30 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         if cfg.test:
             test(cfg)
         else:
-            train(cfg, overrides)
+            _train(cfg, overrides)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except (TrainingStopped, KeyboardInterrupt):
         return 130
     return 0
+
+
+def _train(cfg: DictConfig, overrides: Sequence[str]) -> None:
+    """One training, and what follows it: the second stage, then an evaluation on all splits."""
+    folder = train(cfg, overrides)
+    if cfg.multi_gpu or not cfg.follow_up:
+        return
+    if cfg.task.next is not None:
+        changed = ("task=", "stage1=", "checkpoint=", "experiment=", "experts=")
+        kept = [o for o in overrides if not o.startswith(changed)]
+        more = [f"task={cfg.task.next}", f"stage1={folder}/nn/last.pth", f"experiment={folder.name}_stage2"]
+        print(f"\n{cfg.task.next}, from {folder}/nn/last.pth")
+        _train(load_config([*kept, *more])[0], [*kept, *more])
+    elif cfg.task.stage is not None:
+        print()
+        cfg.update(test=True, checkpoint=f"{folder}/nn/last.pth", experiment=folder.name)
+        test(cfg)
 
 
 if __name__ == "__main__":
