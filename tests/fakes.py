@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from resdex_tasks.config import read_config
@@ -24,10 +25,10 @@ def env_settings(preset: str = "paper", **changes) -> Dict:
 
     `changes` are camelCase keys; those of `reward` are changed one by one.
     """
-    env = yaml.safe_load((CFG_DIR / "task" / "ResDexBase.yaml").read_text())["env"]
-    over = (yaml.safe_load((CFG_DIR / "preset" / f"{preset}.yaml").read_text()) or {}).get("task", {}).get("env", {})
-    env["reward"].update(over.pop("reward", {}))
-    env.update(over)
+    task = OmegaConf.load(CFG_DIR / "task" / "ResDexBase.yaml")
+    over = OmegaConf.load(CFG_DIR / "preset" / f"{preset}.yaml")
+    # a preset may point at values of the task
+    env = OmegaConf.to_container(OmegaConf.merge({"num_envs": 1, "task": task}, over), resolve=True)["task"]["env"]
     env["reward"].update(changes.pop("reward", {}))
     env.pop("numEnvs")
     # tests want episodes that start at step 0, unless they say otherwise
