@@ -1,10 +1,10 @@
-"""Table 4: hyper-policies that only mix (MoE) against those with a residual (MoE+Res), for several k, at one equal budget.
+"""Table 4: hyper-policies that only mix (MoE) against those with a residual (MoE+Res), at one equal budget.
 
 Beside them plain multi-task PPO without experts, and the residual policy with the other normalisation of the weights.
 Every variant trains the same number of environment steps from the same seed on the first stage's reward, then plays the
 same episodes. The first k of the given experts are used. What is done already is kept: run again, it goes on.
 
-    python benchmarks/residual.py --out runs/residual --iterations 120 --episodes 500 objects=zoo
+    python benchmarks/residual.py --out runs/residual --iterations 120 --episodes 500
 """
 
 import argparse
@@ -15,12 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Dict, List, Sequence
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))  # the checkout, installed or not
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine
 from runners import report
 from runners.starts import shipped_experts
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def variants(experts: Sequence[str]) -> Dict[str, List[str]]:
@@ -49,7 +50,9 @@ def run_variant(name: str, overrides: Sequence[str], args: argparse.Namespace) -
         (out / name / "trained").touch()
     if not done.exists():
         test = ["task=ResDexHyper", "test=True", f"checkpoint={last}", f"experiment={name}"]
-        _call(out / f"{name}.log", [*test, *common, f"num_episodes={args.episodes}"])
+        _call(
+            out / f"{name}.log", [*test, *common, f"num_episodes={args.episodes}", f"objects.count={args.test_objects}"]
+        )
     print(f"{name}: held {100 * json.loads(done.read_text())['all']['held']['rate']:.1f} %", flush=True)
 
 
@@ -65,6 +68,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the runs")
     parser.add_argument("--iterations", type=int, default=120, help="PPO iterations of each variant")
     parser.add_argument("--episodes", type=int, default=500, help="episodes of each evaluation, at least")
+    parser.add_argument("--test-objects", type=int, default=264, help="training objects that success is measured on")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--jobs", type=int, default=2, help="variants at a time, one core each")
     parser.add_argument("--experts", nargs="+", help="base checkpoints; default: the shipped ones")
