@@ -15,7 +15,6 @@ from resdex_tasks.objects.object_set import SPLITS
 from runners import gallery
 from runners.evaluate import evaluate, schedule, summarise, write_json
 from runners.intervals import mean, rate
-from runners.playing import evaluation_objects
 from runners.results import check_writable
 
 EVALUATION = ("test=True", "checkpoint=runs/run/nn/last.pth", "scale=cpu", "sim=mujoco", "sim.numThreads=1",
@@ -228,8 +227,3 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, overrides, culpr
     outcome = call(tmp_path, "test=True", "checkpoint=base_box", "sim=mujoco", *overrides)
     assert_one_sentence(outcome, culprit)
     assert list(files(tmp_path)) == ["file"]
-
-
-def test_only_the_zoo_has_several_splits():
-    with pytest.raises(UserError, match="only objects=zoo"):
-        evaluation_objects({"source": "meshes", "root": "x", "split": ["train"]})

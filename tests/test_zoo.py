@@ -356,3 +356,9 @@ def test_objects_fall_freely_below_the_waiting_hand(settle, whole_cfg):
     velocity = task.sim.state().object[:, 7:10]
     falling = torch.tensor([0.0, 0.0, -2 / 60 * 9.81]).expand(task.num_envs, 3)
     torch.testing.assert_close(velocity, falling, atol=1e-4, rtol=0)
+
+
+def test_a_list_of_splits_takes_at_most_count_of_each():
+    objects = zoo_objects(split=["train", "unseen_category"], count=120)
+    assert [o.split for o in objects] == ["train"] * 120 + ["unseen_category"] * 100
+    assert objects.names[:120] == zoo_objects(split="train", count=120).names
