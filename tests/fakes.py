@@ -18,6 +18,7 @@ from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.paths import CFG_DIR
 from resdex_tasks.shadow_hand import NUM_JOINTS
 from resdex_tasks.sims.base import GraspSim, SimState, WristLaw
+from runners.config import load_config, plain
 
 
 def env_settings(preset: str = "paper", **changes) -> Dict:
@@ -34,6 +35,11 @@ def env_settings(preset: str = "paper", **changes) -> Dict:
     # tests want episodes that start at step 0, unless they say otherwise
     env.update({"staggerEpisodes": False, **changes})
     return env
+
+
+def objects_settings(source: str) -> Dict:
+    """cfg/objects/<source>.yaml as `make_objects` gets it."""
+    return plain(load_config(["sim=mujoco", f"objects={source}"])[0])["objects"]
 
 
 def wrist_law() -> WristLaw:
