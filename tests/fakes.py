@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
@@ -25,15 +26,20 @@ def env_settings(preset: str = "paper", **changes) -> Dict:
 
     `changes` are camelCase keys; those of `reward` are changed one by one.
     """
-    task = OmegaConf.load(CFG_DIR / "task" / "ResDexBase.yaml")
-    over = OmegaConf.load(CFG_DIR / "preset" / f"{preset}.yaml")
-    # a preset may point at values of the task
-    env = OmegaConf.to_container(OmegaConf.merge({"num_envs": 1, "task": task}, over), resolve=True)["task"]["env"]
+    env = copy.deepcopy(_preset_env(preset))
     env["reward"].update(changes.pop("reward", {}))
     env.pop("numEnvs")
     # tests want episodes that start at step 0, unless they say otherwise
     env.update({"staggerEpisodes": False, **changes})
     return env
+
+
+@functools.lru_cache(maxsize=None)
+def _preset_env(preset: str) -> Dict:
+    task = OmegaConf.load(CFG_DIR / "task" / "ResDexBase.yaml")
+    over = OmegaConf.load(CFG_DIR / "preset" / f"{preset}.yaml")
+    # a preset may point at values of the task
+    return OmegaConf.to_container(OmegaConf.merge({"num_envs": 1, "task": task}, over), resolve=True)["task"]["env"]
 
 
 def wrist_law() -> WristLaw:
