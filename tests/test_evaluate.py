@@ -189,10 +189,9 @@ def test_an_evaluation_leaves_numbers_tables_and_pictures(folder):
     assert all(name in outcome.out for name in new)
 
 
-@pytest.mark.parametrize("episodes, num_envs", [("episodes_per_object=1", 1), ("num_episodes=4", 3)])
-def test_as_many_episodes_as_asked_whatever_the_number_of_environments(folder, episodes, num_envs):
-    _, result = evaluated(folder, episodes, f"num_envs={num_envs}")
-    assert result["all"]["episodes"] == int(episodes.split("=")[1])
+def test_num_episodes_goes_before_episodes_per_object(folder):
+    _, result = evaluated(folder, "num_episodes=4", "episodes_per_object=1", "num_envs=3")
+    assert result["all"]["episodes"] == 4
 
 
 def test_the_same_seed_evaluates_to_the_same(folder):
@@ -216,7 +215,6 @@ def test_several_splits_of_the_zoo_are_evaluated_in_one_go(folder):
     "overrides, culprit",
     [
         (["num_episodes=0"], "num_episodes is 0"),
-        (["num_episodes=many"], "num_episodes is many"),
         (["objects=zoo", "objects.split=[train,nowhere]", "objects.count=1"], "nowhere"),
         (["objects=zoo", "objects.split=[]"], "objects.split is empty"),
         (["runs_dir=file/runs"], "file"),
