@@ -57,6 +57,8 @@ MAX_GAP = 0.010
 """m that a hand that would touch stays back, at most."""
 SLIDE = np.arange(0.14, -1e-9, -0.007)
 """m, the distances from its goal at which a hand on its way is looked at."""
+SAME_REST = 1e-6
+"""By how much the quaternions of one pose at rest may differ."""
 SURFACE_POINTS = 1500
 DRAWS = 16
 """Random hands, the most promising of which becomes a candidate."""
@@ -105,30 +107,34 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
     rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
     closing = np.array([_closing(joint) for joint in JOINTS])
     lower, upper = joint_ranges().T
-    for i, rest in enumerate(parents.rest_rotation[:count]):
-        rows = np.flatnonzero(which == i)
-        drawn = VARIATIONS * len(rows)
+    rests = parents.rest_rotation[which]
+    for rest in _different(rests):
+        rows = np.flatnonzero(np.abs(rests - rest).max(axis=1) < SAME_REST)
+        parent, drawn = np.repeat(which[rows], VARIATIONS), VARIATIONS * len(rows)
         scene = _scene(thing, rest, rng)
-        hand, position = scene.from_object(parents.rotation[i], parents.translation[i])
+        hand, position = scene.from_object(parents.rotation[parent], parents.translation[parent])
         pivot = position + hand.apply(GRASP_CENTRE)
         turn = Rotation.from_rotvec(np.radians(VARY_DEG) * rng.standard_normal((drawn, 3)))
         hands = turn * hand
         positions = pivot - hands.apply(GRASP_CENTRE) + VARY_METRES * rng.standard_normal((drawn, 3))
         jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
-        shapes = (parents.joint_pos[i] + jitter - VARY_OPENING * closing).clip(lower, upper)
+        shapes = (parents.joint_pos[parent] + jitter - VARY_OPENING * closing).clip(lower, upper)
         by = (shapes + 2 * VARY_OPENING * closing).clip(lower, upper) - shapes
         closed, promise = _closed(scene, shapes, by, hands, positions)
         promise = promise - 10.0 * (_clearance(scene, hand_spheres(shapes), hands, positions) < 0.0)
         best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hands[best], positions[best])
         joint_pos[rows] = closed[best]
-    return GraspProposals(rotation, translation, joint_pos, parents.rest_rotation[which])
+    return GraspProposals(rotation, translation, joint_pos, rests)
 
 
 def rest_rotations(thing: GraspObject) -> np.ndarray:
     """(P, 4) the different poses at rest of an object's proposals, in their order."""
-    found = thing.proposals.rest_rotation
-    return found[np.sort(np.unique(np.round(found, 9), axis=0, return_index=True)[1])]
+    return _different(thing.proposals.rest_rotation)
+
+
+def _different(rests: np.ndarray) -> np.ndarray:
+    return rests[np.sort(np.unique(np.round(rests, 9), axis=0, return_index=True)[1])]
 
 
 def _closing(joint: str) -> float:
@@ -179,7 +185,7 @@ def _scene(thing: GraspObject, rest_rotation: np.ndarray, rng: Generator) -> _Sc
 
 def _clearance(scene: _Scene, spheres: Spheres, hand: Rotation, position: np.ndarray) -> np.ndarray:
     """(K,) m between a hand and the nearest of object and table; from the outside of the object only."""
-    at = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres) + position[:, None]
+    at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + position[:, None]
     near = cKDTree(scene.surface).query(at, distance_upper_bound=0.05)[0] - spheres.radii
     return np.minimum(near, at[..., 2] - spheres.radii).min(axis=1)
 
@@ -215,14 +221,15 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     part = np.full((count, number_of), np.nan)
     contact, push, normal = np.zeros((3, count, number_of, 3))
     last_part, last_gap, last_at = 0.0, None, None
-    for step in CLOSING_PARTS:
-        spheres = hand_spheres(shapes + step * by)
-        at = np.einsum("kij,ksj->ksi", matrix, spheres.centres) + position[:, None]
+    on_their_way = hand_spheres((shapes + CLOSING_PARTS[:, None, None] * by).reshape(-1, len(JOINTS)))
+    spheres_at = on_their_way.centres.reshape(len(CLOSING_PARTS), count, -1, 3)
+    for step, centres in zip(CLOSING_PARTS, spheres_at):
+        at = centres @ matrix.transpose(0, 2, 1) + position[:, None]
         gap = np.full((count, number_of), np.inf)
         for i in range(number_of):
-            own = np.flatnonzero(spheres.finger == i)
+            own = np.flatnonzero(on_their_way.finger == i)
             distance, nearest = tree.query(at[:, own], distance_upper_bound=0.05)
-            gaps = distance - spheres.radii[own] - SAMPLING_GAP
+            gaps = distance - on_their_way.radii[own] - SAMPLING_GAP
             first = gaps.argmin(axis=1)
             gap[:, i] = np.minimum(gaps.min(axis=1), 0.05)
             rows = np.flatnonzero(np.isnan(part[:, i]) & (gap[:, i] < 0))
@@ -271,11 +278,11 @@ def _grasp_centres(width: float, shapes: np.ndarray, by: np.ndarray, rng: Genera
     count = len(shapes)
     palm = np.array(GRASP_CENTRE) + np.array(GRASP_CENTRE_SPREAD) * rng.standard_normal((count, 3))
     best, pinch = np.full(count, np.inf), palm.copy()
-    for part in CLOSING_PARTS:
-        spheres = hand_spheres(shapes + part * by)
-        # the last sphere of a finger is its tip's
-        tips = [np.flatnonzero(spheres.finger == i)[-1] for i in range(len(FINGERS))]
-        fingers, thumb = spheres.centres[:, tips[:3]].mean(axis=1), spheres.centres[:, tips[4]]
+    spheres = hand_spheres((shapes + CLOSING_PARTS[:, None, None] * by).reshape(-1, len(JOINTS)))
+    # the last sphere of a finger is its tip's
+    tips = [np.flatnonzero(spheres.finger == i)[-1] for i in range(len(FINGERS))]
+    for at in spheres.centres[:, tips].reshape(len(CLOSING_PARTS), count, len(FINGERS), 3):
+        fingers, thumb = at[:, :3].mean(axis=1), at[:, 4]
         off = np.abs(np.linalg.norm(fingers - thumb, axis=1) - 2 * spheres.radii[tips[0]] - width)
         nearer = off < best
         best[nearer], pinch[nearer] = off[nearer], (fingers + thumb)[nearer] / 2
@@ -313,7 +320,7 @@ def _placed(scene: _Scene, shapes: np.ndarray, by: np.ndarray, rng: Generator) -
     centre = _grasp_centres(widths.min(), shapes, by, rng)
     goal = aim - hand.apply(centre)
 
-    turned = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres)
+    turned = spheres @ hand.as_matrix().transpose(0, 2, 1)
     tree = cKDTree(surface)
     free = np.ones(count, dtype=bool)
     back = np.full(count, SLIDE[0])
