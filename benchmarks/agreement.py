@@ -31,8 +31,10 @@ from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.sims.mujoco_warp import SAVED
 from runners import checkpoints, evaluate
 from runners.config import load_config, plain
+from runners.episodes import Policy
 from runners.playing import evaluation_task
 from runners.policies import load_policy
+from runners.report import percent
 
 STEPS_BETWEEN = 4
 """Control steps between two comparisons of contacts."""
@@ -87,9 +89,7 @@ def touching(task: GraspTask) -> Tensor:
     return out
 
 
-def compare_steps(
-    cpu: GraspTask, warp: GraspTask, policy: evaluate.Policy, num_states: int
-) -> Tuple[Dict[str, Tensor], Tensor]:
+def compare_steps(cpu: GraspTask, warp: GraspTask, policy: Policy, num_states: int) -> Tuple[Dict[str, Tensor], Tensor]:
     """Absolute differences after one control step, for at least `num_states` states.
 
     Returns:
@@ -113,7 +113,7 @@ def compare_steps(
     return {name: torch.cat(values) for name, values in differences.items()}, torch.cat(objects)
 
 
-def compare_contacts(cpu: GraspTask, warp: GraspTask, policy: evaluate.Policy, num_steps: int) -> str:
+def compare_contacts(cpu: GraspTask, warp: GraspTask, policy: Policy, num_steps: int) -> str:
     """Do both engines find the same contacts in the same state? A table over the kinds of touching geoms."""
     same: Dict[str, List[bool]] = {}
     depths: Dict[str, List[float]] = {}
@@ -154,7 +154,7 @@ def _by_pair(contact: Any) -> Dict[Tuple[int, int], List[float]]:
     return out
 
 
-def make_tasks(args: argparse.Namespace) -> Tuple[GraspTask, GraspTask, evaluate.Policy]:
+def make_tasks(args: argparse.Namespace) -> Tuple[GraspTask, GraspTask, Policy]:
     """The same task on both simulators, and the checkpoint's deterministic policy."""
     state = checkpoints.read_checkpoint(args.checkpoint)
     tasks = []
@@ -180,14 +180,12 @@ def step_table(differences: Dict[str, Tensor]) -> str:
     return table(rows)
 
 
-def episode_table(tasks: Dict[str, GraspTask], policy: evaluate.Policy, rounds: int) -> str:
-    def cell(rate: Dict[str, float]) -> str:
-        return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
-
+def episode_table(tasks: Dict[str, GraspTask], policy: Policy, rounds: int, seed: int) -> str:
     rows = [("simulator", "episodes", "latched % [95 %]", "held % [95 %]")]
     for name, task in tasks.items():
-        result = evaluate.evaluate(task, policy, rounds)["all"]
-        rows.append((name, str(result["episodes"]), cell(result["latched"]), cell(result["held"])))
+        index = (torch.arange(task.num_envs) % len(task.objects)).repeat(rounds)
+        row = evaluate.evaluate(task, policy, index, seed)["all"]
+        rows.append((name, str(row["episodes"]), percent(row["latched"]), percent(row["held"])))
     return table(rows)
 
 
@@ -225,7 +223,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, Tensor]:
             print(f"warning: {overflow}")
     if args.episodes:
         rounds = -(-args.episodes // args.num_envs)
-        print("\n" + episode_table({"mujoco": cpu, "mujoco_warp": warp}, policy, rounds))
+        print("\n" + episode_table({"mujoco": cpu, "mujoco_warp": warp}, policy, rounds, args.seed))
     return differences
 
 

@@ -25,7 +25,7 @@ from resdex_tasks.objects.codes import cached_codes
 from resdex_tasks.objects.encoder import ObjectEncoder, chamfer, read_encoder
 from resdex_tasks.objects.object_set import SPLITS, GraspObject, ObjectSet
 from resdex_tasks.objects.surface import surface_points
-from runners.evaluate import wilson_interval
+from runners.intervals import wilson_interval
 
 TRUE_POINTS, BATCH = 2048, 16
 MOST = 440

@@ -80,7 +80,8 @@ class GraspTask:
     """N environments that grasp and lift, vectorised.
 
     `step` returns the observation of the *next* episode where an episode ended, with `extras` describing the ended
-    ones: `time_outs` (N,) bool, `latched` and `held` (N,) bool (success ever, and at the last step), `diverged` (N,).
+    ones: `time_outs` (N,) bool, `latched` and `held` (N,) bool (success ever, and at the last step), `diverged` (N,);
+    `distances` (`rewards.Distances`) are those of the step, before any reset.
 
     Args:
         sim: the simulator.
@@ -228,6 +229,7 @@ class GraspTask:
             "held": near,
             "diverged": diverged,
             "goal_distance": distances.goal,
+            "distances": distances,
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
         }
         self.reset_idx(done.nonzero(as_tuple=True)[0])

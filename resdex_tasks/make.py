@@ -2,7 +2,7 @@
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Optional
 
 import torch
 
@@ -97,13 +97,14 @@ SIMS: Dict[str, Callable[[SimRequest], GraspSim]] = {"mujoco": _mujoco, "mujoco_
 """Name in cfg/sim -> how it is built. Engine packages are imported only when their simulator is asked for."""
 
 
-def make_task(cfg: Mapping[str, Any], num_envs: int, seed: int) -> GraspTask:
+def make_task(cfg: Mapping[str, Any], num_envs: int, seed: int, objects: Optional[ObjectSet] = None) -> GraspTask:
     """The configured task.
 
     Args:
         cfg: the whole configuration as plain containers (`task`, `sim`, `objects`, `sim_device`).
         num_envs: environments; object i stands in environments i, i + len(objects), ...
         seed: of everything random in the task.
+        objects: the set, where it is made already; else made as `cfg` says.
     """
     if num_envs < 1:
         raise UserError(f"num_envs is {num_envs}; it must be at least 1")
@@ -111,7 +112,9 @@ def make_task(cfg: Mapping[str, Any], num_envs: int, seed: int) -> GraspTask:
     env.pop("numEnvs", None)
     wrist_law = read_config(WristLaw, env.pop("wrist", None), "task.env.wrist")
     config = read_config(TaskConfig, env, "task.env")
-    objects = make_objects(cfg["objects"])
+    objects = make_objects(cfg["objects"]) if objects is None else objects
+    if config.observation == "full":
+        _check_codes(objects)
     settings = dict(cfg["sim"])
     name = settings.pop("name")
     if name not in SIMS:
@@ -119,3 +122,12 @@ def make_task(cfg: Mapping[str, Any], num_envs: int, seed: int) -> GraspTask:
     index = torch.arange(num_envs) % len(objects)
     sim = SIMS[name](SimRequest(objects, index, settings, wrist_law, cfg["sim_device"]))
     return GraspTask(sim, objects, config, seed)
+
+
+def _check_codes(objects: ObjectSet) -> None:
+    without = [obj.name for obj in objects if obj.code is None]
+    if without:
+        raise UserError(
+            f"{len(without)} of {len(objects)} objects have no shape code ('{without[0]}' first), "
+            "and this policy sees it: objects.codes=shipped computes codes"
+        )

@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from resdex_tasks.errors import UserError
 from resdex_tasks.make import installed
 from resdex_tasks.paths import CFG_DIR
+from runners.checkpoints import read_checkpoint
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
 GPU_SIMS = ("mujoco_warp",)
@@ -29,6 +30,7 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "swish", "gelu", "softp
 COUNTS = (
     "num_envs",
     "episodes_per_object",
+    "num_episodes",
     "max_iterations",
     "train.params.config.horizon_length",
     "train.params.config.mini_epochs",
@@ -81,6 +83,15 @@ def _check_groups(overrides: Sequence[str]) -> None:
             raise UserError(f"no {group} '{value}': cfg/{group} has {', '.join(known)}{hint}")
 
 
+def _task_of_checkpoint(overrides: Sequence[str]) -> List[str]:
+    """A checkpoint goes on with, or is tested on, its own task unless another is named."""
+    checkpoint = _override_of(overrides, "checkpoint").strip("'\"")
+    if not checkpoint or _override_of(overrides, "task"):
+        return []
+    task = read_checkpoint(checkpoint).get("task", {}).get("name")
+    return [f"task={task}"] if task in _choices("task") else []
+
+
 def automatic_choices(overrides: Sequence[str]) -> Tuple[List[str], str]:
     """Resolve sim=auto and scale=auto by what the machine has.
 
@@ -131,6 +142,7 @@ def load_config(overrides: Sequence[str]) -> Tuple[DictConfig, str]:
         if override.startswith(("~", "+")) and not override.startswith("+train.params."):
             raise UserError(f"'{override}' would add or remove a key, and nothing reads others than those in cfg/")
     _check_groups(overrides)
+    overrides = [*_task_of_checkpoint(overrides), *overrides]
     chosen, said = automatic_choices(overrides)
     groups = {c.split("=")[0] for c in chosen}
     kept = [o for o in overrides if o.split("=", 1)[0] not in groups]
@@ -142,6 +154,8 @@ def load_config(overrides: Sequence[str]) -> Tuple[DictConfig, str]:
         OmegaConf.resolve(cfg)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_sentence(error, kept)) from error
+    if cfg.experts != "shipped" and "mixture" not in cfg.train.params.network:
+        raise UserError(f"experts={_override_of(kept, 'experts')} are for a hyper-policy: task=ResDexHyper")
     _check_values(cfg)
     return cfg, said
 
@@ -178,7 +192,7 @@ def _one_sentence(error: Exception, overrides: Sequence[str]) -> str:
 def _check_values(cfg: DictConfig) -> None:
     for key in COUNTS:
         value = OmegaConf.select(cfg, key)
-        if key == "max_iterations" and value in ("", None):
+        if key in ("max_iterations", "num_episodes") and value in ("", None):
             continue
         if type(value) is not int or value < 1:
             raise UserError(f"{key} is {value}; it must be a whole number of at least 1")

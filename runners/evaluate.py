@@ -1,9 +1,12 @@
-"""Success of a deterministic policy, one episode per environment, per object and over all."""
+"""Evaluation of any policy on any objects: success, grasp quality and mixture weights, per object, category and split.
+
+*Latched*: within 5 cm of the goal at some step, the official protocol. *Held*: within 5 cm at the last step, the
+headline.
+"""
 
 import json
-import math
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -11,109 +14,105 @@ from torch import Tensor
 from resdex_tasks.errors import UserError
 from resdex_tasks.files import write_atomically
 from resdex_tasks.grasp_task import GraspTask
-from runners.threads import simulator_first
+from resdex_tasks.objects.object_set import SPLITS, GraspObject
+from runners.episodes import Episodes, Policy, play
+from runners.intervals import mean, rate
+from runners.progress import EpisodeProgress
 
-Policy = Callable[[Tensor], Tensor]
-"""Observation (N, num_obs) -> action (N, 24)."""
-
-
-def wilson_interval(successes: int, episodes: int) -> Tuple[float, float]:
-    """95 % interval of a success rate (Wilson's score interval, which stays sensible at 0 and 1)."""
-    z = 1.959964
-    rate = successes / episodes
-    centre = rate + z * z / (2 * episodes)
-    spread = z * math.sqrt(rate * (1 - rate) / episodes + z * z / (4 * episodes**2))
-    scale = 1 + z * z / episodes
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+Result = Dict[str, Any]
+"""What `evaluate` returns: the core of evaluation.json."""
 
 
-def rate(successes: int, episodes: int) -> Dict[str, float]:
-    """A success rate with its 95 % interval."""
-    low, high = wilson_interval(successes, episodes)
-    return {"rate": successes / episodes, "low": low, "high": high}
-
-
-def run_episodes(task: GraspTask, policy: Policy, on_step: Callable[[], None] = lambda: None) -> Dict[str, Tensor]:
-    """One whole episode in every environment.
+def schedule(objects: Sequence[GraspObject], per_object: int, per_split: Optional[int] = None) -> Tensor:
+    """Which object each episode is about: (E,) int64. Every object of a split has the same number of episodes.
 
     Args:
-        on_step: called after every step but the last, whose state is the next episode's.
-
-    Returns:
-        `latched`, `held`, `diverged` (N,) bool.
+        per_object: episodes of each object.
+        per_split: if given, instead: at least so many episodes of each split, spread evenly over its objects, each of
+            which has one at least.
     """
-    n = task.num_envs
-    ended = torch.zeros(n, dtype=torch.bool, device=task.device)
-    out = {name: torch.zeros(n, dtype=torch.bool, device=task.device) for name in ("latched", "held", "diverged")}
-    obs = task.reset()
-    while not ended.all():
-        obs, _, done, extras = task.step(policy(obs))
-        first = done & ~ended
-        for name, values in out.items():
-            values[first] = extras[name][first]
-        ended |= done
-        if not ended.all():
-            on_step()
-    out["latched"] &= ~out["diverged"]
-    return out
+    counts = torch.full((len(objects),), per_object)
+    if per_split is not None:
+        splits = [obj.split for obj in objects]
+        counts = torch.tensor([-(-per_split // splits.count(split)) for split in splits])
+    # in turns, so that what is known half-way is about all objects
+    return torch.cat([(counts > turn).nonzero()[:, 0] for turn in range(int(counts.max()))])
 
 
-def evaluate(task: GraspTask, policy: Policy, rounds: int) -> Dict[str, Any]:
-    """Success per object, per category and over all.
+def evaluate(task: GraspTask, policy: Policy, object_index: Tensor, seed: int) -> Result:
+    """Play one whole episode for each entry of `object_index` (E,) and sum up.
 
-    Returns:
-        {"objects": [{"name", "category", "split", "episodes", "latched": {rate, low, high}, "held": ...}],
-        "categories": [...], "all": {...}}: the structure of evaluation.json.
+    Shows a progress bar. The same seed and number of environments give the same result.
     """
-    if task.config.stagger_episodes:
-        raise ValueError("evaluation needs whole episodes: stagger_episodes must be off")
-    index = task.sim.object_index.cpu()
-    with simulator_first():
-        results = [run_episodes(task, policy) for _ in range(rounds)]
-    latched, held = (torch.stack([r[name] for r in results]).cpu() for name in ("latched", "held"))
-    diverged = int(sum(int(r["diverged"].sum()) for r in results))
-
-    def row(chosen: Tensor) -> Dict[str, Any]:
-        episodes = int(chosen.sum()) * rounds
-        return {
-            "episodes": episodes,
-            "latched": rate(int(latched[:, chosen].sum()), episodes),
-            "held": rate(int(held[:, chosen].sum()), episodes),
-        }
-
-    objects, categories = [], []
-    for i, obj in enumerate(task.objects):
-        objects.append({"name": obj.name, "category": obj.category, "split": obj.split, **row(index == i)})
-    for category in sorted({o.category for o in task.objects}):
-        members = torch.tensor([o.category == category for o in task.objects])
-        categories.append({"name": category, **row(members[index])})
+    progress = EpisodeProgress(len(object_index), task.num_envs, task.config.episode_length)
+    try:
+        episodes = play(task, policy, object_index, seed, progress.step, progress.batch_ended)
+    finally:
+        progress.close()
     return {
-        "objects": objects,
-        "categories": categories,
-        "all": row(torch.ones_like(index, dtype=torch.bool)),
-        "diverged": diverged,
+        "proposal_weights": list(task.config.reward.proposal_weights),
+        **summarise(episodes, object_index, task.objects),
     }
 
 
-def table(result: Dict[str, Any]) -> str:
-    """The evaluation as a Markdown table, a row per object and one for all."""
+def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspObject]) -> Result:
+    """What the episodes come to.
 
-    def percent(r: Dict[str, float]) -> str:
-        return f"{100 * r['rate']:5.1f} [{100 * r['low']:.1f}, {100 * r['high']:.1f}]"
+    Returns:
+        {"all": row, "splits": [row], "categories": [row], "objects": [row]}; a row is {"name", "episodes", "diverged",
+        "latched", "held": {"rate", "low", "high"}, "D": {"mean", "low", "high"}, "weights": [w_1 .. w_k]}, and an
+        object's has its "category" and "split", a category's its "splits". The intervals hold 95 % (Wilson; Student's
+        t) and take episodes as independent. D = -sum_t r_proposal (Table 5; see `Episodes.quality`) and the mean
+        weights are over the episodes that did not diverge; null where there are none, or no experts.
+    """
 
-    rows: List[Tuple[str, ...]] = [("object", "episodes", "latched % [95 %]", "held % [95 %]")]
-    for entry in [*result["objects"], {"name": "all", **result["all"]}]:
-        rows.append((entry["name"], str(entry["episodes"]), percent(entry["latched"]), percent(entry["held"])))
-    widths = [max(len(row[i]) for row in rows) for i in range(4)]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
+    def row(name: str, chosen: Tensor, **more: Any) -> Dict[str, Any]:
+        count, sound = int(chosen.sum()), chosen & ~episodes.diverged
+        weights = None
+        if episodes.weights is not None and sound.any():
+            weights = episodes.weights[sound].double().mean(dim=0).tolist()
+        return {
+            "name": name,
+            **more,
+            "episodes": count,
+            "diverged": int((chosen & episodes.diverged).sum()),
+            "latched": rate(int(episodes.latched[chosen].sum()), count),
+            "held": rate(int(episodes.held[chosen].sum()), count),
+            "D": mean(episodes.quality[sound].double().tolist()),
+            "weights": weights,
+        }
+
+    def rows(key: str, names: Sequence[str]) -> List[Dict[str, Any]]:
+        out = []
+        for name in names:
+            members = torch.tensor([getattr(obj, key) == name for obj in objects])
+            found = {objects[i].split for i in members.nonzero()[:, 0].tolist()}
+            more = {"splits": [s for s in SPLITS if s in found]} if key == "category" else {}
+            chosen = members[object_index]
+            if chosen.any():
+                out.append(row(name, chosen, **more))
+        return out
+
+    per_object = [(obj, object_index == i) for i, obj in enumerate(objects)]
+    return {
+        "all": row("all", torch.ones_like(object_index, dtype=torch.bool)),
+        "splits": rows("split", SPLITS),
+        "categories": rows("category", sorted({obj.category for obj in objects})),
+        "objects": [
+            row(obj.name, chosen, category=obj.category, split=obj.split) for obj, chosen in per_object if chosen.any()
+        ],
+    }
 
 
 def write_json(path: Path, content: Dict[str, Any]) -> None:
+    """Write the whole file or nothing; UserError where it cannot be written."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Write the whole file or nothing; UserError where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    write_atomically(path, lambda partial: partial.write_text(json.dumps(content, indent=1) + "\n"))
+    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))

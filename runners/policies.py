@@ -8,8 +8,11 @@ import torch
 from rl_games.torch_runner import Runner
 from torch import Tensor
 
+from resdex_tasks import networks
 from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.networks.hyper import HyperBuilder
 from runners import vec_env
+from runners.hyper import HyperPlayer
 from runners.ppo import ResDexPlayer
 
 
@@ -21,14 +24,17 @@ class Policy:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._model = model.eval()
+        self._mixes = isinstance(model.a2c_network, HyperBuilder.Network)
         self._device = next(model.parameters()).device
 
     def __call__(self, obs: Tensor) -> Tensor:
+        obs = obs.to(self._device)
         with torch.no_grad():
-            out = self._model(
-                {"is_train": False, "prev_actions": None, "obs": obs.to(self._device), "rnn_states": None}
-            )
-        return out["mus"].clamp(-1.0, 1.0)
+            out = self._model({"is_train": False, "prev_actions": None, "obs": obs, "rnn_states": None})
+        action = out["mus"]
+        if self._mixes:
+            action, self.weights = self._model.a2c_network.compose(obs, action)
+        return action.clamp(-1.0, 1.0)
 
 
 def load_policy(cfg: Dict[str, Any], state: Dict[str, Any], task: GraspTask, name: str) -> Policy:
@@ -40,17 +46,19 @@ def load_policy(cfg: Dict[str, Any], state: Dict[str, Any], task: GraspTask, nam
         name: the checkpoint, for rl_games' player and for messages.
     """
     params = cfg["train"]["params"]
-    params["network"] = state["train"]["network"]
+    params["network"] = network = state["train"]["network"]
+    mixes, info = "experts" in network, vec_env.spaces(task.num_obs, task.num_actions)
     params["config"].update(
         normalize_input=state["train"]["normalize_input"],
         normalize_value=state["train"]["normalize_value"],
         description={"kind": task.config.observation, "train": state["train"]},
-        env_info=vec_env.spaces(task.num_obs, task.num_actions),
+        env_info=vec_env.hyper_spaces(info, network) if mixes else info,
         vec_env=None,
     )
+    networks.register()
     with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
         runner = Runner()
         runner.load({"params": params})
-        player = ResDexPlayer(runner.params)
+        player = (HyperPlayer if mixes else ResDexPlayer)(runner.params)
     player.restore(name)
     return Policy(player.model)

@@ -99,6 +99,7 @@ class ResDexPPO(A2CAgent):
         state.update(
             format=checkpoints.FORMAT,
             **self.config["description"],
+            success=self.algo_observer.window.means(),  # of the exploring policy, running means
             last_lr=self.last_lr,
             best_score=self.best_score,
             rng={"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
@@ -128,13 +129,19 @@ class ResDexPPO(A2CAgent):
             policy = checkpoints.policy_only(self.get_full_state_weights())
             checkpoints.write_checkpoint(Path(self.nn_dir) / "best.pth", policy)
 
+    def start_from(self, fn: str) -> None:
+        """Take the weights of another training's policy, nothing else: iteration, optimizer and best score are new."""
+        state = checkpoints.read_checkpoint(fn)
+        checkpoints.check_fits(state, self.config["description"], fn)
+        self.set_weights(state)
+        print(f"starts from the weights of {fn} ({state['frame']:,} steps), with a fresh optimizer")
+
     def restore(self, fn: str, set_epoch: bool = True) -> None:
         """Go on from a checkpoint; from a policy-only one, start a new training from its weights."""
         state, description = checkpoints.read_checkpoint(fn), self.config["description"]
         checkpoints.check_fits(state, description, fn)
         if "optimizer" not in state:
-            self.set_weights(state)
-            print(f"{fn} holds a policy only: training starts from its weights with a fresh optimizer")
+            self.start_from(fn)
             return
         same = all(state[key] == description[key] for key in ("task", "sim", "objects", "object_source"))
         task = self.vec_env.task

@@ -15,15 +15,18 @@ import torch
 from omegaconf import DictConfig
 from rl_games.torch_runner import Runner
 
+from resdex_tasks import networks
 from resdex_tasks.errors import UserError
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
+from resdex_tasks.observations import BLOCKS
 from runners import checkpoints, evaluate, playing, vec_env
 from runners.config import plain, save_config
+from runners.hyper import HyperPPO
 from runners.monitor import TrainingMonitor, TrainingStopped
-from runners.playing import RUNS
 from runners.policies import Policy
 from runners.ppo import ResDexPPO
+from runners.starts import find_start
 
 
 def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
@@ -39,12 +42,16 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     if cfg.torch_deterministic:
         torch.use_deterministic_algorithms(True)
     name = _experiment(cfg)
-    folder, container = RUNS / name, plain(cfg)
+    runs, container = Path(cfg.runs_dir), plain(cfg)
+    folder = runs / name
     rank = int(os.environ.get("RANK", "0")) if cfg.multi_gpu else 0
+    start = find_start(container)
     task = make_task(container, cfg.num_envs, cfg.seed + rank)
     params, description = container["train"]["params"], describe(container, task, overrides)
     if cfg.checkpoint:  # refused before anything is written
         _check_checkpoint(cfg.checkpoint, description, params["config"]["max_epochs"])
+    if start.stage1:
+        checkpoints.check_fits(checkpoints.read_checkpoint(start.stage1), description, start.stage1)
     if task.num_envs < len(task.objects) and task.config.object_sampling == "fixed":
         raise UserError(
             f"num_envs={task.num_envs} environments cannot hold the {len(task.objects)} objects; "
@@ -58,11 +65,13 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         save_config(cfg, folder / "config.yaml")
         evaluate.write_json(folder / "versions.json", {"seed": cfg.seed, **checkpoints.versions()})
 
-    params["config"].update(full_experiment_name=name, train_dir=str(RUNS), description=description)
+    params["config"].update(full_experiment_name=name, train_dir=str(runs), description=description)
     monitor = TrainingMonitor()
     vec_env.register(task, cfg.rl_device)
     runner = Runner(monitor)
+    networks.register()
     runner.algo_factory.register_builder("resdex_ppo", lambda **kwargs: ResDexPPO(**kwargs))
+    runner.algo_factory.register_builder("resdex_hyper_ppo", lambda **kwargs: HyperPPO(**kwargs))
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
             runner.load({"params": params})
@@ -71,9 +80,13 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
         if new:
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):  # other runs are in it
-                RUNS.rmdir()
+                runs.rmdir()
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"rl_games cannot build this training from train.params: {reason}") from error
+    if start.experts is not None:
+        agent.model.a2c_network.experts.load_state_dict(start.experts.weights)
+    if start.stage1:
+        agent.start_from(start.stage1)
     if cfg.checkpoint:
         agent.restore(cfg.checkpoint)
     if rank == 0:
@@ -103,6 +116,7 @@ def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> 
     return {
         "kind": task.config.observation,
         "observation_size": task.num_obs,
+        "observation_layout": {name: block.size for name, block in BLOCKS.items() if block.start < task.num_obs},
         "train": {
             "network": params["network"],
             "normalize_input": params["config"]["normalize_input"],
@@ -132,7 +146,7 @@ def _experiment(cfg: DictConfig) -> str:
     if cfg.experiment:
         return str(cfg.experiment)
     path = Path(str(cfg.checkpoint)).resolve()
-    if cfg.checkpoint and path.name == "last.pth" and path.parent.parent.parent == RUNS.resolve():
+    if cfg.checkpoint and path.name == "last.pth" and path.parent.parent.parent == Path(cfg.runs_dir).resolve():
         return path.parent.parent.name
     return f"{cfg.task_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
 
@@ -194,4 +208,8 @@ def _print_start(task: GraspTask, agent: ResDexPPO, folder: Path) -> None:
     shown = ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "")
     print(f"{task.num_envs} environments, objects: {shown}")
     print(f"reward: {' + '.join(task.config.reward.terms)}; {task.num_obs} observations, {size:,} parameters")
-    print(f"writing {folder}/ (TensorBoard: tensorboard --logdir {RUNS})", flush=True)
+    if isinstance(agent, HyperPPO):
+        network = agent.model.a2c_network
+        learned = "mixture weights and a residual" if network.mixture.residual else "mixture weights alone"
+        print(f"{network.experts.spec.count} experts ({', '.join(network.experts.spec.objects)}); learns {learned}")
+    print(f"writing {folder}/ (TensorBoard: tensorboard --logdir {folder.parent})", flush=True)

@@ -1,6 +1,6 @@
 """The task as rl_games sees it."""
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
 from rl_games.common import env_configurations, vecenv
@@ -9,6 +9,7 @@ from rl_games.common.ivecenv import IVecEnv
 from torch import Tensor
 
 from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.networks.hyper import hyper_action_size
 
 ENV_NAME = "resdex"
 
@@ -21,6 +22,13 @@ def spaces(num_obs: int, num_actions: int) -> Dict[str, Any]:
         "agents": 1,
         "value_size": 1,
     }
+
+
+def hyper_spaces(info: Mapping[str, Any], network: Mapping[str, Any]) -> Dict[str, Any]:
+    """`env_info` with the hyper-action of `train.params.network` for its action space."""
+    space = info["action_space"]
+    widened = type(space)(-1.0, 1.0, (hyper_action_size(network),), np.float32)
+    return {**info, "action_space": widened}
 
 
 class GraspVecEnv(IVecEnv):

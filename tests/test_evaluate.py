@@ -1,165 +1,148 @@
+"""What episodes come to, and `test=True` from the command line."""
+
 import json
 from types import SimpleNamespace
 
 import pytest
 import torch
-from command_line import TINY, call, train
-from hypothesis import given, settings
+from command_line import TINY, assert_one_sentence, call, files, train
+from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from test_episodes import BREAKS, FAILS, HOLDS, TOUCHES, Mixing, scripted_task, still
 
-from runners.evaluate import evaluate, rate, run_episodes, table, wilson_interval, write_json
+from resdex_tasks.errors import UserError
+from resdex_tasks.objects.object_set import SPLITS
+from runners import gallery
+from runners.evaluate import evaluate, schedule, summarise, write_json
+from runners.intervals import mean, rate
+from runners.results import check_writable
 
 EVALUATION = ("test=True", "checkpoint=runs/run/nn/last.pth", "scale=cpu", "sim=mujoco", "sim.numThreads=1",
               "task.env.episodeLength=6")  # fmt: skip
 
-counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-flags = st.booleans()
+
+def thing(name, category="box", split="train"):
+    return SimpleNamespace(name=name, category=category, split=split)
 
 
-@given(counts)
-@settings(deadline=None, max_examples=60)
-def test_the_interval_is_wilsons(count):
-    expected = binomtest(*count).proportion_ci(0.95, method="wilson")
-    assert wilson_interval(*count) == pytest.approx((expected.low, expected.high), abs=1e-6)
+# How many episodes of which object
 
-
-def test_the_interval_by_hand():
-    # n = 100, k = 50: (0.5 + z^2/200 -+ z sqrt(0.0025 + z^2/40000)) / (1 + z^2/100), z = 1.96
-    assert wilson_interval(50, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
-    # k = 0: (0, z^2 / (n + z^2))
-    assert wilson_interval(0, 10) == pytest.approx((0.0, 3.8415 / 13.8415), abs=1e-4)
-
-
-@given(counts)
-def test_the_interval_holds_the_rate_and_mirrors_the_failures(count):
-    successes, episodes = count
-    low, high = wilson_interval(successes, episodes)
-    assert 0.0 <= low <= successes / episodes + 1e-12 and successes / episodes - 1e-12 <= high <= 1.0
-    assert low < high
-    mirrored = wilson_interval(episodes - successes, episodes)
-    assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-9)
-
-
-@given(counts, st.integers(2, 10))
-def test_the_interval_narrows_with_episodes_and_rises_with_successes(count, factor):
-    successes, episodes = count
-    low, high = wilson_interval(successes, episodes)
-    many_low, many_high = wilson_interval(successes * factor, episodes * factor)
-    assert many_high - many_low < high - low
-    if successes < episodes:
-        more_low, more_high = wilson_interval(successes + 1, episodes)
-        assert more_low > low and more_high > high
-
-
-def test_a_rate_brings_its_interval():
-    low, high = wilson_interval(3, 4)
-    assert rate(3, 4) == {"rate": 0.75, "low": low, "high": high}
-
-
-class ScriptedTask:
-    """Environment i ends its episodes after lengths[i] steps; episode e of it turns out as outcomes[i][e % 2]."""
-
-    def __init__(self, lengths, outcomes, object_index=None, objects=(), stagger=False):
-        self.num_envs, self.device = len(lengths), torch.device("cpu")
-        self.lengths, self.outcomes = torch.tensor(lengths), outcomes
-        self.sim = SimpleNamespace(object_index=object_index)
-        self.objects, self.config = objects, SimpleNamespace(stagger_episodes=stagger)
-        self.steps, self.episode, self.acted_on = 0, [0] * self.num_envs, []
-
-    def reset(self):
-        self.progress = torch.zeros(self.num_envs, dtype=torch.int64)
-        self.episode = [0] * self.num_envs
-        return torch.full((self.num_envs, 3), float(self.steps))
-
-    def step(self, actions):
-        self.steps += 1
-        self.acted_on.append(actions)
-        self.progress += 1
-        done = self.progress >= self.lengths
-        extras = {name: torch.zeros(self.num_envs, dtype=torch.bool) for name in ("latched", "held", "diverged")}
-        for i in range(self.num_envs):
-            outcome = self.outcomes[i][self.episode[i] % 2]
-            for name, value in zip(("latched", "held", "diverged"), outcome):
-                extras[name][i] = value
-        self.episode = [e + int(d) for e, d in zip(self.episode, done)]
-        self.progress[done] = 0
-        return torch.full((self.num_envs, 3), float(self.steps)), torch.zeros(self.num_envs), done, extras
-
-
-environments = st.lists(
-    st.tuples(st.integers(1, 7), st.tuples(*[st.tuples(flags, flags, flags)] * 2)), min_size=1, max_size=6
+object_sets = st.lists(st.sampled_from(SPLITS), min_size=1, max_size=12).map(
+    lambda splits: [thing(f"o{i}", split=split) for i, split in enumerate(splits)]
 )
 
 
-@given(environments)
-@settings(deadline=None)
-def test_the_first_episode_of_each_environment_counts_and_no_other(scripts):
-    lengths, outcomes = zip(*scripts)
-    task, shown = ScriptedTask(list(lengths), outcomes), []
-    result = run_episodes(task, lambda obs: obs + 1, lambda: shown.append(task.steps))
-    assert result["latched"].tolist() == [first[0] and not first[2] for first, _ in outcomes]
-    assert result["held"].tolist() == [first[1] for first, _ in outcomes]
-    assert result["diverged"].tolist() == [first[2] for first, _ in outcomes]
-    assert task.steps == max(lengths)
-    assert shown == list(range(1, max(lengths)))  # every step but the last
-    # the policy sees the newest observation
-    assert [float(actions[0, 0]) for actions in task.acted_on] == list(range(1, max(lengths) + 1))
+@given(object_sets, st.integers(1, 5))
+def test_each_object_has_its_number_of_episodes(objects, per_object):
+    index = schedule(objects, per_object)
+    assert index.bincount(minlength=len(objects)).tolist() == [per_object] * len(objects)
+    # in turns: the first episode of every object comes before the second of any
+    assert index[: len(objects)].sort().values.tolist() == list(range(len(objects)))
 
 
-def thing(name, category):
-    return SimpleNamespace(name=name, category=category, split="train")
+@given(object_sets, st.integers(1, 40), st.integers(1, 5))
+def test_episodes_of_a_split_are_spread_evenly_over_its_objects(objects, per_split, per_object):
+    counts = schedule(objects, per_object, per_split).bincount(minlength=len(objects)).tolist()
+    for split in {obj.split for obj in objects}:
+        of_split = [count for obj, count in zip(objects, counts) if obj.split == split]
+        assert len(set(of_split)) == 1
+        assert sum(of_split) >= per_split and sum(of_split) - len(of_split) < per_split  # one fewer would not do
 
 
-def three_objects():
-    """Environments 0..4 hold a, b, c, a, b; the first episodes of a succeed, of b latch only, of c fail."""
-    yes, once, no = ((True, True, False),) * 2, ((True, False, False),) * 2, ((False, False, False),) * 2
-    broken = ((True, True, True),) * 2
-    objects = [thing("a", "box"), thing("b", "mug"), thing("c", "box")]
-    index = torch.tensor([0, 1, 2, 0, 1])
-    return ScriptedTask([2, 3, 2, 3, 2], [yes, once, no, yes, broken], index, objects)
+# What they come to
+
+FOUR = [
+    thing("a", "box", "train"),
+    thing("b", "mug", "unseen_object"),
+    thing("c", "box", "unseen_object"),
+    thing("d", "fork", "unseen_category"),
+]
 
 
-def test_success_is_counted_per_object_category_and_over_all():
-    result = evaluate(three_objects(), lambda obs: obs, rounds=4)
+def four_objects(episodes_each=2, num_envs=3):
+    """a is held, b latched, c missed, d diverges: `episodes_each` of each, three at a time."""
+    task = scripted_task(num_envs)
+    task.objects = FOUR
+    return evaluate(task, Mixing(task), torch.tensor([HOLDS, TOUCHES, FAILS, BREAKS] * episodes_each), seed=3)
+
+
+def test_success_is_counted_per_object_category_split_and_over_all():
+    result = four_objects()
     assert [(o["name"], o["category"], o["split"], o["episodes"]) for o in result["objects"]] == [
-        ("a", "box", "train", 8),
-        ("b", "mug", "train", 8),
-        ("c", "box", "train", 4),
+        ("a", "box", "train", 2),
+        ("b", "mug", "unseen_object", 2),
+        ("c", "box", "unseen_object", 2),
+        ("d", "fork", "unseen_category", 2),
     ]
-    assert [o["latched"]["rate"] for o in result["objects"]] == [1.0, 0.5, 0.0]
-    # whether a diverged episode's last step counts is the task's business: only a and c are sure here
-    assert (result["objects"][0]["held"]["rate"], result["objects"][2]["held"]["rate"]) == (1.0, 0.0)
-    assert [(c["name"], c["episodes"]) for c in result["categories"]] == [("box", 12), ("mug", 8)]
-    assert result["categories"][0]["latched"] == rate(8, 12)
-    assert result["all"]["episodes"] == 20 and result["all"]["latched"] == rate(12, 20)
-    assert result["diverged"] == 4
-    json.dumps(result)  # plain values
+    assert [o["latched"]["rate"] for o in result["objects"]] == [1.0, 1.0, 0.0, 0.0]
+    assert [o["held"]["rate"] for o in result["objects"]] == [1.0, 0.0, 0.0, 0.0]
+    assert [o["diverged"] for o in result["objects"]] == [0, 0, 0, 2]
+    rows = {row["name"]: row for row in [*result["categories"], *result["splits"], result["all"]]}
+    assert list(rows) == ["box", "fork", "mug", *SPLITS, "all"]
+    assert rows["box"]["held"] == rate(2, 4) and rows["box"]["splits"] == ["train", "unseen_object"]
+    assert rows["fork"]["splits"] == ["unseen_category"]
+    assert rows["unseen_object"]["latched"] == rate(2, 4) and rows["unseen_object"]["held"] == rate(0, 4)
+    assert rows["unseen_category"]["held"] == rate(0, 2)  # a diverged episode is an episode, and a failure
+    assert rows["all"]["episodes"] == 8 and rows["all"]["held"] == rate(2, 8) and rows["all"]["diverged"] == 2
 
 
-def test_staggered_episodes_cannot_be_evaluated():
-    with pytest.raises(ValueError, match="stagger"):
-        evaluate(ScriptedTask([2], [((True,) * 3,) * 2], torch.tensor([0]), [thing("a", "box")], True), lambda o: o, 1)
+def test_weights_are_means_over_the_episodes_that_did_not_diverge():
+    result = four_objects()
+    assert [o["weights"] for o in result["objects"]] == [[1.5, 0, 1], [1.5, 1, 1], [1.5, 2, 1], None]
+    assert {c["name"]: c["weights"] for c in result["categories"]} == {
+        "box": [1.5, 1, 1],
+        "mug": [1.5, 1, 1],
+        "fork": None,
+    }
+    assert result["all"]["weights"] == [1.5, 1, 1]
 
 
-def test_the_table_has_a_row_for_each_object_and_one_for_all():
-    result = evaluate(three_objects(), lambda obs: obs, rounds=1)
-    lines = table(result).splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    assert rows[0][0] == "object" and set(lines[1]) == {"|", "-"}
-    assert [row[0] for row in rows[2:]] == ["a", "b", "c", "all"]
-    assert [row[1] for row in rows[2:]] == ["2", "2", "1", "5"]
-    assert [row[2].split(" [")[0] for row in rows[2:]] == ["100.0", "50.0", "0.0", "60.0"]
-    assert len({len(line) for line in lines}) == 1
+def test_quality_is_a_mean_with_an_interval_over_the_episodes_that_did_not_diverge():
+    flags = {name: torch.zeros(5, dtype=torch.bool) for name in ("latched", "held", "diverged")}
+    flags["diverged"][4] = True
+    quality = torch.tensor([1.0, 2.0, 3.0, 10.0, float("nan")])
+    episodes = SimpleNamespace(**flags, quality=quality, weights=None)
+    result = summarise(episodes, torch.tensor([0, 0, 0, 1, 3]), FOUR)
+    assert result["objects"][0]["D"] == mean([1.0, 2.0, 3.0])
+    assert result["objects"][1]["D"] == {"mean": 10.0, "low": None, "high": None}
+    assert result["objects"][2]["D"] is None
+    assert result["all"]["D"] == mean([1.0, 2.0, 3.0, 10.0])
+    assert [o["name"] for o in result["objects"]] == ["a", "b", "d"]  # c had no episode
+    json.dumps(result, allow_nan=False)
+
+
+def test_a_policy_without_experts_has_no_weights():
+    task = scripted_task(2)
+    result = evaluate(task, still, torch.tensor([0, 1, 2]), seed=0)
+    assert all(row["weights"] is None for row in [*result["objects"], *result["categories"], result["all"]])
+
+
+def test_where_there_is_no_terminal_a_line_now_and_then_says_how_it_goes(monkeypatch, capsys):
+    monkeypatch.setattr("runners.progress.LINE_INTERVAL", -1.0)
+    four_objects(1, num_envs=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("episode 4/4: held 0.25, latched 0.50, 0 min left")
+    done = [int(line.split()[1].split("/")[0]) for line in lines]
+    assert done == sorted(done) and len(set(done)) > 2
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path):
     path = tmp_path / "new" / "evaluation.json"
-    write_json(path, {"all": 1})
-    with pytest.raises(TypeError):
-        write_json(path, {"all": object()})
-    assert json.loads(path.read_text()) == {"all": 1}
+    result = four_objects()
+    write_json(path, result)
+    for unwritable in (object(), float("nan")):
+        with pytest.raises((TypeError, ValueError)):
+            write_json(path, {"all": unwritable})
+    assert json.loads(path.read_text()) == result
     assert [p.name for p in path.parent.iterdir()] == ["evaluation.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_work(tmp_path):
+    check_writable(tmp_path / "new" / "deep")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file is a file"):
+        check_writable(tmp_path / "file" / "new")
 
 
 # From the command line
@@ -167,10 +150,13 @@ def test_json_is_written_whole_or_not_at_all(tmp_path):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Folder with a trained runs/run."""
+    """Folder with a trained runs/run; galleries are small."""
     path = tmp_path_factory.mktemp("evaluated")
     train(path, "max_iterations=1")
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "WIDTH", 96)
+        patch.setattr(gallery, "HEIGHT", 96)
+        yield path
 
 
 def evaluated(folder, *overrides):
@@ -179,54 +165,63 @@ def evaluated(folder, *overrides):
     return outcome, json.loads((folder / "runs" / "run" / "evaluation.json").read_text())
 
 
-def test_evaluation_json_holds_what_was_measured(folder):
-    outcome, result = evaluated(folder, "objects.names=[box,cube]", "episodes_per_object=3", "num_envs=4", "seed=5")
+def test_an_evaluation_leaves_numbers_tables_and_pictures(folder):
+    before = files(folder)
+    outcome, result = evaluated(folder, "objects.names=[box,cube,mug]", "episodes_per_object=3", "num_envs=4", "seed=5")
     assert result["checkpoint"] == "runs/run/nn/last.pth" and result["seed"] == 5
-    assert [o["name"] for o in result["objects"]] == ["box", "cube"]
-    assert [c["name"] for c in result["categories"]] == ["box"]
-    assert all(o["episodes"] >= 3 for o in result["objects"])
-    assert result["all"]["episodes"] == sum(o["episodes"] for o in result["objects"])
-    for row in [*result["objects"], *result["categories"], result["all"]]:
+    assert [(o["name"], o["episodes"]) for o in result["objects"]] == [("box", 3), ("cube", 3), ("mug", 3)]
+    assert [c["name"] for c in result["categories"]] == ["box", "mug"]
+    for row in [*result["objects"], *result["categories"], *result["splits"], result["all"]]:
         for kind in ("latched", "held"):
             low, middle, high = (row[kind][name] for name in ("low", "rate", "high"))
             assert 0 <= low <= middle + 1e-12 and middle <= high + 1e-12 and high <= 1
         assert row["held"]["rate"] <= row["latched"]["rate"]
-    assert table(result) in outcome.out
-    assert "runs/run/evaluation.json" in outcome.out
+        assert row["D"]["low"] <= row["D"]["mean"] <= row["D"]["high"]
+    # 9 episodes in 3 rounds of 3, not in rounds of 4, 4 and 1
+    assert "9 episodes of 3 objects, 3 at a time" in outcome.out
+    assert all(f"| {name}" in outcome.out for name in ("box", "cube", "mug", "**all**"))
+    after = files(folder)
+    new = {"evaluation.json", "evaluation.md", "gallery.png", "success_by_category.png", "learning_curve.png"}
+    assert set(after) - set(before) == {f"runs/run/{name}" for name in new}
+    assert all(after[name] == content for name, content in before.items())  # the training is left alone
+    report = (folder / "runs" / "run" / "evaluation.md").read_text()
+    assert all(f"({name})" in report for name in new if name.endswith(".png"))
+    assert all(name in outcome.out for name in new)
 
 
-@pytest.mark.parametrize("episodes, num_envs", [(1, 1), (4, 2), (2, 64)])
-def test_as_many_episodes_as_asked_whatever_the_number_of_environments(folder, episodes, num_envs):
-    _, result = evaluated(folder, f"episodes_per_object={episodes}", f"num_envs={num_envs}")
-    assert result["all"]["episodes"] == episodes
-
-
-def test_objects_of_all_shapes_are_evaluated_together(folder):
-    _, result = evaluated(folder, "objects.names=null", "episodes_per_object=1", "num_envs=16")
-    assert {"box", "sphere", "mug"} <= {o["name"] for o in result["objects"]}
-    assert all(o["episodes"] == 1 for o in result["objects"])
-    assert {"box", "sphere", "mug"} <= {c["name"] for c in result["categories"]}
+def test_num_episodes_goes_before_episodes_per_object(folder):
+    _, result = evaluated(folder, "num_episodes=4", "episodes_per_object=1", "num_envs=3")
+    assert result["all"]["episodes"] == 4
 
 
 def test_the_same_seed_evaluates_to_the_same(folder):
-    arguments = ("episodes_per_object=4", "num_envs=4", "seed=3", "task.env.goalHeight=0.1")
-    assert evaluated(folder, *arguments)[1] == evaluated(folder, *arguments)[1]
+    arguments = ("episodes_per_object=4", "num_envs=3", "seed=3", "task.env.goalHeight=0.1", "experiment=again")
+    results = []
+    for _ in range(2):
+        assert call(folder, *TINY, *EVALUATION, *arguments).status == 0  # arguments of a training do not disturb
+        results.append(json.loads((folder / "runs" / "again" / "evaluation.json").read_text()))
+    assert results[0] == results[1]
 
 
-def test_evaluation_leaves_the_training_alone(folder):
-    before = (folder / "runs" / "run" / "nn" / "last.pth").read_bytes()
-    config = (folder / "runs" / "run" / "config.yaml").read_bytes()
-    evaluated(folder, "episodes_per_object=1", "num_envs=1")
-    assert (folder / "runs" / "run" / "nn" / "last.pth").read_bytes() == before
-    assert (folder / "runs" / "run" / "config.yaml").read_bytes() == config
+def test_several_splits_of_the_zoo_are_evaluated_in_one_go(folder):
+    splits = "objects.split=[train,unseen_object,unseen_category]"
+    outcome, result = evaluated(folder, "objects=zoo", splits, "objects.count=2", "num_episodes=3", "num_envs=5")
+    assert [(row["name"], row["episodes"]) for row in result["splits"]] == [(split, 4) for split in SPLITS]
+    assert "Unseen object, seen category" in outcome.out
+    assert [o["split"] for o in result["objects"]] == [split for split in SPLITS for _ in range(2)]
 
 
-def test_evaluation_can_be_put_into_another_folder(folder):
-    outcome = call(folder, *EVALUATION, "experiment=mine", "episodes_per_object=1", "num_envs=1")
-    assert outcome.status == 0, outcome.err
-    assert (folder / "runs" / "mine" / "evaluation.json").is_file()
-
-
-def test_training_arguments_do_not_disturb_an_evaluation(folder):
-    outcome = call(folder, *TINY, *EVALUATION, "experiment=run", "episodes_per_object=1")
-    assert outcome.status == 0, outcome.err
+@pytest.mark.parametrize(
+    "overrides, culprit",
+    [
+        (["num_episodes=0"], "num_episodes is 0"),
+        (["objects=zoo", "objects.split=[train,nowhere]", "objects.count=1"], "nowhere"),
+        (["objects=zoo", "objects.split=[]"], "objects.split is empty"),
+        (["runs_dir=file/runs"], "file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, overrides, culprit):
+    (tmp_path / "file").touch()
+    outcome = call(tmp_path, "test=True", "checkpoint=base_box", "sim=mujoco", *overrides)
+    assert_one_sentence(outcome, culprit)
+    assert list(files(tmp_path)) == ["file"]

@@ -157,8 +157,11 @@ class GraspSim(ABC):
         """Inverse of `get_state`."""
 
     @abstractmethod
-    def render(self, env_id: int, width: int, height: int) -> np.ndarray:
-        """(height, width, 3) uint8 image of one environment. Needs no screen."""
+    def render(self, env_id: int, width: int, height: int, closeup: bool = False) -> np.ndarray:
+        """(height, width, 3) uint8 image of one environment. Needs no screen.
+
+        closeup: aim at hand and object, wherever they are, instead of the middle of the scene.
+        """
 
     def overflows(self) -> List[Overflow]:
         """The engine's buffers, also those that were never too small (count 0)."""

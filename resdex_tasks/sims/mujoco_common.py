@@ -28,6 +28,10 @@ from resdex_tasks.sims.mujoco_model import (
 XYZW_TO_WXYZ = [3, 0, 1, 2]
 
 VIEW = raycast.Camera(position=(0.62, -0.42, 0.98), target=(0.0, 0.02, 0.74), fov=32.0)
+CLOSEUP_MARGIN = 0.07
+"""m, around palm, fingers and object."""
+WIDEST_CLOSEUP = 50.0
+"""degrees: what is further apart, such as an object that rolled away, is cut."""
 VISIBLE_GROUPS = [1, 1, 1, 0, 0, 0]
 """Geom groups in pictures: the object and the table (0) and the hand's visual meshes (1)."""
 
@@ -109,11 +113,23 @@ class MujocoGraspSim(GraspSim):
             qpos[:, start + 3 : start + 7] = pose[:, 3:][:, XYZW_TO_WXYZ]
         return qpos
 
-    def render(self, env_id: int, width: int, height: int) -> np.ndarray:
+    def render(self, env_id: int, width: int, height: int, closeup: bool = False) -> np.ndarray:
         if self._visual_scene is None:
             self._visual_scene = build_scene(self._objects, self.config, self.wrist_law, 1 / CONTROL_HZ, visual=True)
         model = self._visual_scene.show(int(self.object_index[env_id]))
         data = mujoco.MjData(model)
         data.qpos[:] = self._raw_state()[0][env_id].cpu().numpy()
         mujoco.mj_kinematics(model, data)
-        return raycast.render(model, data, VIEW, width, height, VISIBLE_GROUPS, supersample=2)
+        camera = self._closeup(env_id) if closeup else VIEW
+        return raycast.render(model, data, camera, width, height, VISIBLE_GROUPS, supersample=2)
+
+    def _closeup(self, env_id: int) -> raycast.Camera:
+        """`VIEW` moved, but not turned, to where hand and object are, and opened just so far that both fit."""
+        state = self.state()
+        tips, obj = state.fingertips[env_id, :, :3].mean(dim=0), state.object[env_id, :3]
+        ends = torch.stack((tips, state.palm_pose[env_id, :3], obj)).cpu().numpy().astype(float)
+        low, high = ends.min(axis=0), ends.max(axis=0)
+        target, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2 + CLOSEUP_MARGIN
+        offset = np.subtract(VIEW.position, VIEW.target)
+        fov = 2 * np.degrees(np.arctan(radius / np.linalg.norm(offset)))
+        return raycast.Camera(tuple(target + offset), tuple(target), min(float(fov), WIDEST_CLOSEUP))

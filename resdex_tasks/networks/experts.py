@@ -1,0 +1,109 @@
+"""The frozen base experts inside a hyper-policy, all evaluated in one batched product (Sec. 4.3)."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Callable, Dict, List, Mapping, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from resdex_tasks.errors import UserError
+from resdex_tasks.shadow_hand import NUM_ACTIONS
+
+NORMALISED_LIMIT, NORMALISED_EPSILON = 5.0, 1e-5
+"""How rl_games' running statistics normalise: clamp((x - mean) / sqrt(var + epsilon), -limit, limit)."""
+
+ACTIVATIONS: Dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "elu": nn.functional.elu,
+    "selu": nn.functional.selu,
+    "swish": nn.functional.silu,
+    "gelu": nn.functional.gelu,
+    "softplus": nn.functional.softplus,
+    "None": lambda x: x,
+}
+"""rl_games' names."""
+
+
+@dataclass(frozen=True)
+class ExpertsSpec:
+    """What k experts of one shape are, in plain values: enough to build the module that a checkpoint then fills."""
+
+    objects: Tuple[str, ...]
+    """The object that each expert was trained on."""
+    ids: Tuple[str, ...]
+    """A hash of each expert's weights."""
+    units: Tuple[int, ...]
+    """Hidden layers of the actor."""
+    activation: str
+    observation_size: int
+    """An expert sees the first so many numbers of the full observation: 153 for a geometry-unaware one."""
+    normalize_input: bool
+    """Whether the experts see their observation through running statistics of their own."""
+
+    @property
+    def count(self) -> int:
+        """k"""
+        return len(self.ids)
+
+    def plain(self) -> Dict[str, Any]:
+        """For a configuration or a checkpoint."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> "ExpertsSpec":
+        """The inverse of `plain`. UserError: it is not one."""
+        try:
+            spec = cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+        except TypeError as error:
+            raise UserError(f"train.params.network.experts does not describe experts: {error}") from error
+        if not spec.ids or len(spec.ids) != len(spec.objects) or spec.activation not in ACTIVATIONS:
+            raise UserError("train.params.network.experts does not describe experts: its entries do not fit together")
+        return spec
+
+    @property
+    def layers(self) -> List[Tuple[int, int]]:
+        """(in, out) of every linear layer of an actor."""
+        sizes = (self.observation_size, *self.units, NUM_ACTIONS)
+        return list(zip(sizes, sizes[1:]))
+
+
+class FrozenExperts(nn.Module):
+    """k deterministic base policies of one shape.
+
+    Their weights are buffers, not parameters: no optimizer, gradient norm or all-reduce ever meets them, and they
+    travel with the checkpoint of the network that holds this module.
+    """
+
+    def __init__(self, spec: ExpertsSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self._activation = ACTIVATIONS[spec.activation]
+        k = spec.count
+        for i, (inputs, outputs) in enumerate(spec.layers):
+            self.register_buffer(f"weight_{i}", torch.zeros(k, inputs, outputs))
+            self.register_buffer(f"bias_{i}", torch.zeros(k, 1, outputs))
+        if spec.normalize_input:
+            self.register_buffer("mean", torch.zeros(k, 1, spec.observation_size))
+            self.register_buffer("var", torch.ones(k, 1, spec.observation_size))
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """The experts' actions.
+
+        Args:
+            obs: (N, >= observation_size) raw observations, not normalised by anybody.
+
+        Returns:
+            (k, N, 24), each the mean of the expert's Gaussian, clamped to [-1, 1] as when the expert acts alone.
+        """
+        x = obs[:, : self.spec.observation_size].expand(self.spec.count, -1, -1)
+        if self.spec.normalize_input:
+            x = (x - self.mean) / torch.sqrt(self.var + NORMALISED_EPSILON)
+            x = x.clamp(-NORMALISED_LIMIT, NORMALISED_LIMIT)
+        last = len(self.spec.layers) - 1
+        for i in range(last + 1):
+            x = torch.baddbmm(getattr(self, f"bias_{i}"), x, getattr(self, f"weight_{i}"))
+            if i < last:
+                x = self._activation(x)
+        return x.clamp(-1.0, 1.0)
