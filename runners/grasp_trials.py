@@ -5,8 +5,8 @@ six directions of the hand. Trials stream through the simulator's environments: 
 """
 
 import math
-from dataclasses import dataclass
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from dataclasses import dataclass, fields
+from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 import torch
@@ -81,6 +81,8 @@ def make_course(
 
 FULL_COURSE = make_course(close_seconds=0.5, lift=LIFT, lift_seconds=1.0, turn_seconds=0.6, hold_seconds=0.25)
 """6 s: lift and six directions of gravity."""
+QUICK_COURSE = make_course(close_seconds=0.5, lift=LIFT, lift_seconds=0.6, turn_seconds=0.35, hold_seconds=0.0)
+"""2.85 s: the same in a hurry, to tell what is worth the full course."""
 
 
 @dataclass(frozen=True)
@@ -132,47 +134,66 @@ def run_trials(
     Args:
         progress: called with the number of trials that ended, whenever some did.
     """
-    return _Stage(sim, trials, course).run(progress)
+    stage = Stage(sim)
+    stage.add(trials, course)
+    while stage.busy:
+        ended = len(stage.advance())
+        if progress is not None and ended:
+            progress(ended)
+    return stage.outcomes
 
 
-class _Stage:
-    """The environments with the trials that are in them."""
+class Stage:
+    """A simulator's environments, in which trials take turns: more can be added at any time, and each has its number.
 
-    def __init__(self, sim: GraspSim, trials: Trials, course: Course) -> None:
-        self.sim, self.trials, self.course = sim, trials, course
-        device, n, m = sim.device, sim.num_envs, len(trials)
-        self.turn, self.height = course.turn.to(device), course.height.to(device)
+    A trial depends on nothing but itself, whenever and wherever it runs.
+    """
+
+    def __init__(self, sim: GraspSim) -> None:
+        self.sim = sim
+        device, n = sim.device, sim.num_envs
         self.trial = torch.full((n,), -1, dtype=torch.int64, device=device)  # -1: none
         self.clock = torch.zeros(n, dtype=torch.int64, device=device)
         self.next = 0
         self.actuated = torch.tensor([JOINTS.index(name) for name in ACTUATED], device=device)
+        # the courses, one after the other, and of every environment's: where it begins, its steps, those of closing
+        self.courses: Dict[int, Tuple[Course, int]] = {}
+        self.height, self.turn = torch.zeros(0, device=device), torch.zeros(0, 4, device=device)
+        self.course = torch.zeros(n, 3, dtype=torch.int64, device=device)
+        self.course_of = torch.zeros(0, 3, dtype=torch.int64, device=device)
 
-        def like(rows: Tensor) -> Tensor:
-            return torch.zeros(n, *rows.shape[1:], device=device)
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(*shape, device=device)
 
-        self.root, self.object = like(trials.root_pose), like(trials.object_pose)
-        self.start, self.targets = like(trials.joint_targets), like(trials.joint_targets)
-        self.grasp_rotation, self.grasp_translation = like(trials.root_pose[:, 3:]), like(trials.root_pose[:, :3])
-        self.out = Outcomes(
-            held=torch.zeros(m, dtype=torch.bool, device=device),
-            slip=torch.full((m,), math.inf, device=device),
-            turned=torch.full((m,), math.inf, device=device),
-            rotation=trials.root_pose.new_tensor([0.0, 0.0, 0.0, 1.0]).repeat(m, 1).to(device),
-            translation=torch.zeros(m, 3, device=device),
-            joint_pos=torch.zeros(m, len(JOINTS), device=device),
-            object_pose=trials.object_pose.clone(),
-            lasted=torch.zeros(m, dtype=torch.int64, device=device),
-        )
+        self.root, self.object = zeros(n, 7), zeros(n, 7)
+        self.start, self.targets = zeros(n, len(ACTUATED)), zeros(n, len(ACTUATED))
+        self.grasp_rotation, self.grasp_translation = zeros(n, 4), zeros(n, 3)
+        joints, driven = zeros(0, len(JOINTS)), zeros(0, len(ACTUATED))
+        self.trials = Trials(torch.zeros(0, dtype=torch.int64, device=device), zeros(0, 7), zeros(0, 7), joints, driven)
+        self.outcomes = _no_outcomes(self.trials)
 
-    def run(self, progress: Optional[Callable[[int], None]]) -> Outcomes:
-        while True:
-            self._fill()
-            if not (self.trial >= 0).any():
-                return self.out
-            self._step()
-            ended = self._judge()
-            if progress is not None and ended:
-                progress(ended)
+    @property
+    def busy(self) -> bool:
+        """Whether a trial runs or waits."""
+        return self.next < len(self.trials) or bool((self.trial >= 0).any())
+
+    def add(self, trials: Trials, course: Course) -> slice:
+        """Trials that run as soon as there is room; returns their numbers: their rows of `outcomes`."""
+        first = len(self.trials)
+        if id(course) not in self.courses:
+            self.courses[id(course)] = course, len(self.height)
+            self.height = torch.cat((self.height, course.height.to(self.height)))
+            self.turn = torch.cat((self.turn, course.turn.to(self.turn)))
+        row = [self.courses[id(course)][1], course.num_steps, course.close_steps]
+        self.course_of = torch.cat((self.course_of, self.course_of.new_tensor([row]).expand(len(trials), 3)))
+        self.trials, self.outcomes = _joined(self.trials, trials), _joined(self.outcomes, _no_outcomes(trials))
+        return slice(first, len(self.trials))
+
+    def advance(self) -> Tensor:
+        """One control step; returns the numbers of the trials that ended."""
+        self._fill()
+        self._step()
+        return self._judge()
 
     def _fill(self) -> None:
         """Begin the next trials in the environments that have none."""
@@ -182,14 +203,14 @@ class _Stage:
         new = torch.arange(self.next, self.next + len(envs), device=self.sim.device)
         self.next += len(envs)
         t = self.trials
-        self.trial[envs], self.clock[envs] = new, 0
+        self.trial[envs], self.clock[envs], self.course[envs] = new, 0, self.course_of[new]
         self.root[envs], self.object[envs] = t.root_pose[new], t.object_pose[new]
         self.start[envs], self.targets[envs] = t.joint_pos[new][:, self.actuated], t.joint_targets[new]
         self.sim.put_objects(envs, t.object_index[new])
         self.sim.reset(envs, t.root_pose[new], t.joint_pos[new], t.object_pose[new])
 
     def _step(self) -> None:
-        now = self.clock.clamp(max=self.course.num_steps - 1)
+        now = torch.minimum(self.clock, (self.course[:, 1] - 1).clamp(min=0))
         before = (now - 1).clamp(min=0)
         position, quat = self._root_at(now)
         last_position, last_quat = self._root_at(before)
@@ -198,27 +219,28 @@ class _Stage:
         velocity = (position - last_position) * CONTROL_HZ + STIFFNESS * (last_position - root[:, :3])
         spin = _rotation_vector(quat, last_quat) * CONTROL_HZ + STIFFNESS * _rotation_vector(last_quat, root[:, 3:])
 
-        part = ((now + 1).float() / self.course.close_steps).clamp(max=1.0)[:, None]
+        part = ((now + 1).float() / self.course[:, 2].clamp(min=1)).clamp(max=1.0)[:, None]
         targets = self.start + part * (self.targets - self.start)
         self.sim.step(targets, velocity * law.linear_damping, spin * law.angular_damping)
         self.clock += 1
 
-    def _root_at(self, step: Tensor):
+    def _root_at(self, step: Tensor) -> Tuple[Tensor, Tensor]:
         """Where the hand's root should be at a step (N,) of the course."""
-        turn, centre = self.turn[step], self.object[:, :3]
+        row = self.course[:, 0] + step
+        turn, centre = self.turn[row], self.object[:, :3]
         position = centre + quat_rotate(turn, self.root[:, :3] - centre)
-        position = torch.cat((position[:, :2], position[:, 2:] + self.height[step][:, None]), dim=1)
+        position = torch.cat((position[:, :2], position[:, 2:] + self.height[row][:, None]), dim=1)
         return position, quat_mul(turn, self.root[:, 3:])
 
-    def _judge(self) -> int:
-        """Note the grasps that just closed, and end trials; returns how many ended."""
-        state, out, course = self.sim.state(), self.out, self.course
+    def _judge(self) -> Tensor:
+        """Note the grasps that just closed, and end trials; returns those that ended."""
+        state, out, (_, num_steps, close_steps) = self.sim.state(), self.outcomes, self.course.unbind(dim=1)
         root, obj = state.root_pose, state.object
         to_object = quat_conjugate(obj[:, 3:7])
         rotation = quat_mul(to_object, root[:, 3:])
         translation = quat_rotate(to_object, root[:, :3] - obj[:, :3])
         active = self.trial >= 0
-        closed = active & (self.clock == course.close_steps)
+        closed = active & (self.clock == close_steps)
         if closed.any():
             envs = closed.nonzero(as_tuple=True)[0]
             trial = self.trial[envs]
@@ -230,19 +252,41 @@ class _Stage:
         there = -quat_rotate(quat_conjugate(self.grasp_rotation), self.grasp_translation)
         slip = (here - there).norm(dim=1)
         broken = self.sim.diverged | ~state.finite()
-        lost = (self.clock > course.close_steps) & ~(slip <= LOST_SLIP)
-        over = active & (broken | lost | (self.clock >= course.num_steps))
-        if not over.any():
-            return 0
+        lost = (self.clock > close_steps) & ~(slip <= LOST_SLIP)
+        over = active & (broken | lost | (self.clock >= num_steps))
         envs = over.nonzero(as_tuple=True)[0]
         trial = self.trial[envs]
-        done = self.clock[envs] >= course.num_steps
+        if len(envs) == 0:
+            return trial
+        done = self.clock[envs] >= num_steps[envs]
         out.held[trial] = done & ~broken[envs] & (slip[envs] <= MAX_SLIP)
         out.slip[trial] = torch.where(done, slip[envs], torch.full_like(slip[envs], math.inf))
         out.turned[trial] = rotation_angle(rotation[envs], self.grasp_rotation[envs])
         out.lasted[trial] = self.clock[envs]
         self.trial[envs] = -1
-        return len(envs)
+        return trial
+
+
+def _no_outcomes(trials: Trials) -> Outcomes:
+    """Of trials that have not run."""
+    pose, m = trials.object_pose, len(trials)
+    return Outcomes(
+        held=torch.zeros(m, dtype=torch.bool, device=pose.device),
+        slip=pose.new_full((m,), math.inf),
+        turned=pose.new_full((m,), math.inf),
+        rotation=pose.new_tensor([0.0, 0.0, 0.0, 1.0]).repeat(m, 1),
+        translation=pose.new_zeros(m, 3),
+        joint_pos=pose.new_zeros(m, len(JOINTS)),
+        object_pose=pose.clone(),
+        lasted=torch.zeros(m, dtype=torch.int64, device=pose.device),
+    )
+
+
+Rows = TypeVar("Rows", Trials, Outcomes)
+
+
+def _joined(one: Rows, two: Rows) -> Rows:
+    return type(one)(**{f.name: torch.cat((getattr(one, f.name), getattr(two, f.name))) for f in fields(one)})
 
 
 def _rotation_vector(to: Tensor, start: Tensor) -> Tensor:

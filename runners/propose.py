@@ -1,18 +1,20 @@
 """The command of `runners.objects` that finds grasp proposals for a set of objects.
 
 Candidates are tried in the simulator as the task would meet them. In the first round they are random; in each further
-round they are variations of those that did best, as these were when their fingers had closed. What holds is tried once
-more, elsewhere and slightly displaced, and the most stable are kept. An object's proposals depend on the object, the
-seed and the settings alone, not on the objects beside it. The file is written after every batch; run again, the command
-goes on with the objects that are missing.
+round they are variations of those that did best, as these were when their fingers had closed. These trials are quick;
+what holds is tried once more at length, elsewhere and slightly displaced, and the most stable are kept. No object waits
+for another: each begins its next round when its last has ended, so that the environments are always full. An object's
+proposals depend on the object, the seed and the settings alone, not on the objects beside it. The file is written after
+every batch; run again, the command goes on with the objects that are missing.
 """
 
 import argparse
+import math
 import zlib
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional
 
 import numpy as np
 import torch
@@ -27,7 +29,7 @@ from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
 from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import Found, found_for, read_found, write_found
 from resdex_tasks.sims.base import GraspSim, WristLaw
-from runners.grasp_trials import FULL_COURSE, Outcomes, replay_trials, run_trials
+from runners.grasp_trials import FULL_COURSE, QUICK_COURSE, Course, Outcomes, Stage, replay_trials
 
 POSITION_NOISE, ROTATION_NOISE = 0.002, np.radians(1.5)
 """m and rad, along and about each axis: by how much the hand is displaced when what held is tried once more."""
@@ -51,7 +53,7 @@ class Settings:
     """In the first round."""
     variations: int = 12
     """In each further round."""
-    rounds: int = 14
+    rounds: int = 24
     """Further rounds, at most: an object of which enough has held is done."""
     parents: int = 6
     """How many of those tried so far are varied, at most."""
@@ -73,6 +75,10 @@ class Settings:
                 raise UserError(f"--{name} is {value}; it must be a whole number of at least {least}")
 
 
+FAILED, SHAKY, HELD, STABLE = range(4)
+"""Grades of a grasp that was tried: it did not hold; it did, but not once more; it did; it did once more."""
+
+
 class _Tried:
     """What was tried on one object: grasps, where the hand was when the fingers had closed, and how they did."""
 
@@ -80,7 +86,7 @@ class _Tried:
         self.grasps: List[GraspProposals] = []
         self.closed: List[GraspProposals] = []
         self.lasted = np.zeros(0)
-        self.held = np.zeros(0, dtype=bool)
+        self.grade = np.zeros(0, dtype=int)
         self.slip = np.zeros(0)
 
     def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
@@ -88,18 +94,28 @@ class _Tried:
         self.grasps.append(grasps)
         self.closed.append(closed)
         self.lasted = np.concatenate([self.lasted, lasted])
-        self.held = np.concatenate([self.held, held])
+        self.grade = np.concatenate([self.grade, np.where(held, HELD, FAILED)])
         self.slip = np.concatenate([self.slip, slip])
 
-    def take(self, rows: Sequence[int], closed: bool = False) -> GraspProposals:
+    def confirm(self, which: np.ndarray, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
+        """Grade those (rows of what was tried) that were tried once more."""
+        _, held, slip, _ = _measures(grasps, outcomes, rows)
+        self.grade[which] = np.where(held, STABLE, SHAKY)
+        self.slip[which] = np.where(held, np.maximum(slip, self.slip[which]), self.slip[which])
+
+    def count(self, grade: int) -> int:
+        return int((self.grade == grade).sum())
+
+    def take(self, rows: np.ndarray, closed: bool = False) -> GraspProposals:
         """Some of the grasps, as they were tried or as they were when the fingers had closed."""
         tables = self.closed if closed else self.grasps
         fields = ("rotation", "translation", "joint_pos", "rest_rotation")
         return GraspProposals(**{f: np.concatenate([getattr(g, f) for g in tables])[rows] for f in fields})
 
-    def best(self, count: int) -> np.ndarray:
-        """The rows that held, those that moved least first, then those that lasted longest."""
-        return np.lexsort((self.slip, -self.lasted, ~self.held))[:count]
+    def best(self, count: int, grade: Optional[int] = None) -> np.ndarray:
+        """The rows (of one grade): those that held, by grade and slip, then those that lasted longest."""
+        order = np.lexsort((self.slip, -self.lasted, -self.grade))
+        return order[(self.grade[order] == grade) | (grade is None)][:count]
 
 
 def propose(
@@ -115,54 +131,79 @@ def propose(
         progress: called with the number of trials that ended, whenever some did.
     """
     sim = make_sim(objects, num_envs)
-    tried = [_Tried() for _ in objects]
-    for step in range(settings.rounds + 1):
-        index = [i for i, record in enumerate(tried) if record.held.sum() < ENOUGH * settings.wanted]
-        if not index:
-            break
-        candidates = []
-        for i in index:
-            rng = _generator(objects[i].name, settings.seed, step)
-            if step == 0:
-                candidates.append(sample_candidates(objects[i], settings.candidates, rng))
-            else:
-                parents = tried[i].take(tried[i].best(settings.parents), closed=True)
-                candidates.append(vary_candidates(objects[i], parents, settings.variations, rng))
-        outcomes = run_trials(sim, replay_trials(sim, objects, candidates, index), FULL_COURSE, progress)
-        for i, grasps, rows in zip(index, candidates, _per_object(candidates)):
-            tried[i].add(grasps, outcomes, rows)
-    return _confirm(sim, objects, tried, settings, progress)
+    stage = Stage(sim)
+    searches = [_Search(sim, objects, i, settings) for i in range(len(objects))]
+    owner: List[_Search] = []  # of each trial
+    for search in searches:
+        owner += search.go_on(stage)
+    while stage.busy:
+        ended = stage.advance().tolist()
+        for trial in ended:
+            owner[trial].waiting -= 1
+        for search in {id(owner[trial]): owner[trial] for trial in ended}.values():
+            if search.waiting == 0:
+                owner += search.go_on(stage)
+        if progress is not None and ended:
+            progress(len(ended))
+    return [search.found() for search in searches]
 
 
-def _confirm(sim, objects: ObjectSet, tried: Sequence[_Tried], settings: Settings, progress) -> List[Found]:
-    """Try what held once more, displaced, at another yaw; keep the most stable."""
-    rows = [[i for i in r.best(2 * settings.wanted) if r.held[i]] for r in tried]
-    some = [i for i, kept in enumerate(rows) if kept]
-    stable: Dict[int, np.ndarray] = {}
-    if some:
-        grasps = [tried[i].take(rows[i]) for i in some]
-        generators = [_generator(objects[i].name, settings.seed, -1) for i in some]
-        trials = replay_trials(
-            sim, objects, grasps, some, generators, position_noise=POSITION_NOISE, rotation_noise=ROTATION_NOISE
-        )
-        outcomes = run_trials(sim, trials, FULL_COURSE, progress)
-        for i, own in zip(some, _per_object(grasps)):
-            _, held, slip, _ = _measures(tried[i].take(rows[i]), outcomes, own)
-            worst = np.maximum(slip, tried[i].slip[rows[i]])
-            stable[i] = np.array(rows[i])[[k for k in np.argsort(worst, kind="stable") if held[k]][: settings.wanted]]
-    return [
-        found_for(thing, len(record.held), record.take(stable[i]) if len(stable.get(i, ())) else None)
-        for i, (thing, record) in enumerate(zip(objects, tried))
-    ]
+class _Search:
+    """The search for one object's proposals: rounds of trials, each of which begins when the one before has ended."""
 
+    def __init__(self, sim: GraspSim, objects: ObjectSet, index: int, settings: Settings) -> None:
+        self.sim, self.objects, self.index, self.settings = sim, objects, index, settings
+        self.thing = objects[index]
+        self.tried = _Tried()
+        self.round = 0
+        self.waiting = 0
+        """Trials of the round that have not ended."""
+        self.grasps: Optional[GraspProposals] = None
+        """Of the round."""
+        self.rows = slice(0)
+        """Their numbers on the stage."""
+        self.again: Optional[np.ndarray] = None
+        """Which of those tried are tried once more in this round."""
 
-def _generator(name: str, seed: int, step: int) -> np.random.Generator:
-    return np.random.default_rng([seed, zlib.crc32(name.encode()), step + 1])
+    def go_on(self, stage: Stage) -> List["_Search"]:
+        """Note what the round has brought and add the next one's trials; returns their owner, for each of them."""
+        wanted, tried = self.settings.wanted, self.tried
+        if self.again is not None:
+            tried.confirm(self.again, self.grasps, stage.outcomes, self.rows)
+        elif self.grasps is not None:
+            tried.add(self.grasps, stage.outcomes, self.rows)
+        good, open_ = tried.count(STABLE), tried.count(HELD)
+        over = self.round > self.settings.rounds
+        if good >= wanted or (over and not open_):
+            return []
+        self.again = None
+        if over or good + open_ >= ENOUGH * wanted:
+            self.again = tried.best(math.ceil(ENOUGH * (wanted - good)), HELD)
+            self.grasps = tried.take(self.again)
+            noise = {"position_noise": POSITION_NOISE, "rotation_noise": ROTATION_NOISE}
+            return self._add(stage, FULL_COURSE, generators=[self._generator(self.round, 1)], **noise)
+        rng = self._generator(self.round)
+        if self.round == 0:
+            self.grasps = sample_candidates(self.thing, self.settings.candidates, rng)
+        else:
+            parents = tried.take(tried.best(self.settings.parents), closed=True)
+            self.grasps = vary_candidates(self.thing, parents, self.settings.variations, rng)
+        self.round += 1
+        return self._add(stage, QUICK_COURSE)
 
+    def _add(self, stage: Stage, course: Course, **replay: Any) -> List["_Search"]:
+        trials = replay_trials(self.sim, self.objects, [self.grasps], [self.index], **replay)
+        self.rows = stage.add(trials, course)
+        self.waiting = len(trials)
+        return len(trials) * [self]
 
-def _per_object(grasps: Sequence[GraspProposals]) -> List[slice]:
-    ends = np.cumsum([len(g) for g in grasps])
-    return [slice(end - len(g), end) for end, g in zip(ends, grasps)]
+    def found(self) -> Found:
+        stable = self.tried.best(self.settings.wanted, STABLE)
+        proposals = self.tried.take(stable) if len(stable) else None
+        return found_for(self.thing, len(self.tried.grade), proposals)
+
+    def _generator(self, *step: int) -> np.random.Generator:
+        return np.random.default_rng([self.settings.seed, zlib.crc32(self.thing.name.encode()), *step])
 
 
 def _measures(grasps: GraspProposals, outcomes: Outcomes, rows: slice):

@@ -36,15 +36,19 @@ PRESHAPES_DEG: Dict[str, Dict[str, float]] = {
     "power": {"J2": 8, "J1": 22, "J0": 8, "LFJ4": 10, "THJ4": 18, "THJ3": 58, "THJ1": -2},
     "cup": {"J2": 35, "J1": 30, "J0": 15, "LFJ4": 8, "THJ4": 40, "THJ3": 55, "THJ1": 4},
     "precision": {"J2": 42, "J1": 8, "J0": 4, "LFJ4": 4, "THJ4": 45, "THJ3": 45, "THJ1": 6},
+    "pinch": {"J2": 27, "J1": 26, "J0": 18, "THJ4": 40, "THJ3": 64, "THJ2": 7, "THJ1": 26},
 }
-"""Shapes of the hand before it closes; `J2` stands for that joint of all four fingers, joints not named are 0."""
-JITTER_DEG = 7.0
-"""Standard deviation of every joint of a shape."""
+"""Shapes of the hand before it closes; `J2` stands for that joint of all four fingers, joints not named are 0. All tips
+of the last one are at one height when the palm looks down: it picks flat things from the table."""
+JITTER_DEG, PINCH_JITTER_DEG = 7.0, 2.5
+"""Standard deviation of every joint of a shape, and of `pinch`, whose tips a few degrees would part."""
 
 PITCH_DEG = (-10.0, 80.0)
 """How far the fingers point down to the table; 0: palm down."""
 ROLL_DEG = 18.0
 """Standard deviation of the turn about the fingers' direction."""
+PINCH_PITCH_DEG, PINCH_ROLL_DEG = (10.0, 26.0), 4.0
+"""The same of the shape `pinch`."""
 ALIGNED_SHARE, HEADING_DEG = 0.75, 15.0
 """Part of the candidates whose fingers point across the object's narrow side, within this standard deviation."""
 GRASP_CENTRE, GRASP_CENTRE_SPREAD = (0.005, -0.055, 0.115), (0.008, 0.014, 0.014)
@@ -53,10 +57,15 @@ PINCH_SHARE, PINCH_SPREAD = 0.5, 0.008
 """Part of the hands that bring the point between their fingertips to the object, and its standard deviation in m."""
 CLEARANCE = 0.002
 """m between any part of the hand and the object or the table, at least."""
-MAX_GAP = 0.010
-"""m that a hand that would touch stays back, at most."""
+MAX_GAP, GAP_PART = 0.010, 0.25
+"""m that a hand that would touch stays back, at most, and the same as a part of the object's height: a hand that is to
+pinch a flat object has to be near the table."""
 SLIDE = np.arange(0.14, -1e-9, -0.007)
 """m, the distances from its goal at which a hand on its way is looked at."""
+HALVINGS = 3
+"""How often the last of these steps is halved to find where it stops."""
+SAME_REST = 1e-6
+"""By how much the quaternions of one pose at rest may differ."""
 SURFACE_POINTS = 1500
 DRAWS = 16
 """Random hands, the most promising of which becomes a candidate."""
@@ -90,8 +99,8 @@ def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspPr
     for i, rest in enumerate(rests[:count]):
         rows = np.flatnonzero(which == i)
         scene = _scene(thing, rest, rng)
-        shapes, by = _shapes(DRAWS * len(rows), rng)
-        hand, position = _placed(scene, shapes, by, rng)
+        shapes, by, pinch = _shapes(DRAWS * len(rows), rng)
+        hand, position = _placed(scene, shapes, by, pinch, rng)
         closed, promise = _closed(scene, shapes, by, hand, position)
         best = promise.reshape(len(rows), DRAWS).argmax(axis=1) + DRAWS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hand[best], position[best])
@@ -105,30 +114,34 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
     rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
     closing = np.array([_closing(joint) for joint in JOINTS])
     lower, upper = joint_ranges().T
-    for i, rest in enumerate(parents.rest_rotation[:count]):
-        rows = np.flatnonzero(which == i)
-        drawn = VARIATIONS * len(rows)
+    rests = parents.rest_rotation[which]
+    for rest in _different(rests):
+        rows = np.flatnonzero(np.abs(rests - rest).max(axis=1) < SAME_REST)
+        parent, drawn = np.repeat(which[rows], VARIATIONS), VARIATIONS * len(rows)
         scene = _scene(thing, rest, rng)
-        hand, position = scene.from_object(parents.rotation[i], parents.translation[i])
+        hand, position = scene.from_object(parents.rotation[parent], parents.translation[parent])
         pivot = position + hand.apply(GRASP_CENTRE)
         turn = Rotation.from_rotvec(np.radians(VARY_DEG) * rng.standard_normal((drawn, 3)))
         hands = turn * hand
         positions = pivot - hands.apply(GRASP_CENTRE) + VARY_METRES * rng.standard_normal((drawn, 3))
         jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
-        shapes = (parents.joint_pos[i] + jitter - VARY_OPENING * closing).clip(lower, upper)
+        shapes = (parents.joint_pos[parent] + jitter - VARY_OPENING * closing).clip(lower, upper)
         by = (shapes + 2 * VARY_OPENING * closing).clip(lower, upper) - shapes
         closed, promise = _closed(scene, shapes, by, hands, positions)
         promise = promise - 10.0 * (_clearance(scene, hand_spheres(shapes), hands, positions) < 0.0)
         best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hands[best], positions[best])
         joint_pos[rows] = closed[best]
-    return GraspProposals(rotation, translation, joint_pos, parents.rest_rotation[which])
+    return GraspProposals(rotation, translation, joint_pos, rests)
 
 
 def rest_rotations(thing: GraspObject) -> np.ndarray:
     """(P, 4) the different poses at rest of an object's proposals, in their order."""
-    found = thing.proposals.rest_rotation
-    return found[np.sort(np.unique(np.round(found, 9), axis=0, return_index=True)[1])]
+    return _different(thing.proposals.rest_rotation)
+
+
+def _different(rests: np.ndarray) -> np.ndarray:
+    return rests[np.sort(np.unique(np.round(rests, 9), axis=0, return_index=True)[1])]
 
 
 def _closing(joint: str) -> float:
@@ -179,19 +192,22 @@ def _scene(thing: GraspObject, rest_rotation: np.ndarray, rng: Generator) -> _Sc
 
 def _clearance(scene: _Scene, spheres: Spheres, hand: Rotation, position: np.ndarray) -> np.ndarray:
     """(K,) m between a hand and the nearest of object and table; from the outside of the object only."""
-    at = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres) + position[:, None]
+    at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + position[:, None]
     near = cKDTree(scene.surface).query(at, distance_upper_bound=0.05)[0] - spheres.radii
     return np.minimum(near, at[..., 2] - spheres.radii).min(axis=1)
 
 
-def _shapes(count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray]:
-    """Joint positions (K, 22) before closing, and by how much (K, 22) they change in closing, rad."""
+def _shapes(count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Joint positions (K, 22) before closing, by how much (K, 22) they change in closing, rad, and which pinch (K,)."""
 
     def named(values, joint: str):
         return values.get(joint, values.get(joint[2:]) if joint[:2] != "TH" else None)
 
     shapes = np.array([[named(shape, j) or 0.0 for j in JOINTS] for shape in PRESHAPES_DEG.values()])
-    degrees = shapes[rng.integers(len(shapes), size=count)] + JITTER_DEG * rng.standard_normal((count, len(JOINTS)))
+    which = rng.integers(len(shapes), size=count)
+    pinch = which == list(PRESHAPES_DEG).index("pinch")
+    jitter = np.where(pinch, PINCH_JITTER_DEG, JITTER_DEG)[:, None]
+    degrees = shapes[which] + jitter * rng.standard_normal((count, len(JOINTS)))
     drawn = {key: rng.uniform(*span, count) for key, span in CLOSE_BY.items()}
     by = np.zeros((count, len(JOINTS)))
     for i, joint in enumerate(JOINTS):
@@ -200,7 +216,7 @@ def _shapes(count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray]:
             by[:, i] = amount * (COUPLED_PART if joint in COUPLED else 1.0)
     lower, upper = joint_ranges().T
     shapes = np.deg2rad(degrees).clip(lower, upper)
-    return shapes, (shapes + by).clip(lower, upper) - shapes
+    return shapes, (shapes + by).clip(lower, upper) - shapes, pinch
 
 
 def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.ndarray, np.ndarray]:
@@ -215,14 +231,15 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     part = np.full((count, number_of), np.nan)
     contact, push, normal = np.zeros((3, count, number_of, 3))
     last_part, last_gap, last_at = 0.0, None, None
-    for step in CLOSING_PARTS:
-        spheres = hand_spheres(shapes + step * by)
-        at = np.einsum("kij,ksj->ksi", matrix, spheres.centres) + position[:, None]
+    on_their_way = hand_spheres((shapes + CLOSING_PARTS[:, None, None] * by).reshape(-1, len(JOINTS)))
+    spheres_at = on_their_way.centres.reshape(len(CLOSING_PARTS), count, -1, 3)
+    for step, centres in zip(CLOSING_PARTS, spheres_at):
+        at = centres @ matrix.transpose(0, 2, 1) + position[:, None]
         gap = np.full((count, number_of), np.inf)
         for i in range(number_of):
-            own = np.flatnonzero(spheres.finger == i)
+            own = np.flatnonzero(on_their_way.finger == i)
             distance, nearest = tree.query(at[:, own], distance_upper_bound=0.05)
-            gaps = distance - spheres.radii[own] - SAMPLING_GAP
+            gaps = distance - on_their_way.radii[own] - SAMPLING_GAP
             first = gaps.argmin(axis=1)
             gap[:, i] = np.minimum(gaps.min(axis=1), 0.05)
             rows = np.flatnonzero(np.isnan(part[:, i]) & (gap[:, i] < 0))
@@ -262,28 +279,32 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     return closed, promise - np.clip(-height.min(axis=1) / SCRATCH, 0.0, 3.0)
 
 
-def _grasp_centres(width: float, shapes: np.ndarray, by: np.ndarray, rng: Generator) -> np.ndarray:
-    """(K, 3) m, the point in each hand's frame that is to come into an object of this width.
+def _grasp_centres(
+    width: float, shapes: np.ndarray, by: np.ndarray, rng: Generator
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (K, 3) in each hand's frame that are to come into an object of this width, m.
 
-    For a part of the hands it lies before the palm; for the others between the tips of fingers and thumb, when these
-    are as far apart as the object is wide.
+    Returns:
+        points before the palm, points between the tips of fingers and thumb when these are as far apart as the object
+        is wide, and which part of their closing (K,) that is.
     """
     count = len(shapes)
     palm = np.array(GRASP_CENTRE) + np.array(GRASP_CENTRE_SPREAD) * rng.standard_normal((count, 3))
-    best, pinch = np.full(count, np.inf), palm.copy()
-    for part in CLOSING_PARTS:
-        spheres = hand_spheres(shapes + part * by)
-        # the last sphere of a finger is its tip's
-        tips = [np.flatnonzero(spheres.finger == i)[-1] for i in range(len(FINGERS))]
-        fingers, thumb = spheres.centres[:, tips[:3]].mean(axis=1), spheres.centres[:, tips[4]]
+    best, between, when = np.full(count, np.inf), palm.copy(), np.zeros(count)
+    spheres = hand_spheres((shapes + CLOSING_PARTS[:, None, None] * by).reshape(-1, len(JOINTS)))
+    # the last sphere of a finger is its tip's
+    tips = [np.flatnonzero(spheres.finger == i)[-1] for i in range(len(FINGERS))]
+    for part, at in zip(CLOSING_PARTS, spheres.centres[:, tips].reshape(len(CLOSING_PARTS), count, len(FINGERS), 3)):
+        fingers, thumb = at[:, :3].mean(axis=1), at[:, 4]
         off = np.abs(np.linalg.norm(fingers - thumb, axis=1) - 2 * spheres.radii[tips[0]] - width)
         nearer = off < best
-        best[nearer], pinch[nearer] = off[nearer], (fingers + thumb)[nearer] / 2
-    pinch += PINCH_SPREAD * rng.standard_normal((count, 3))
-    return np.where(rng.random((count, 1)) < PINCH_SHARE, pinch, palm)
+        best[nearer], between[nearer], when[nearer] = off[nearer], (fingers + thumb)[nearer] / 2, part
+    return palm, between + PINCH_SPREAD * rng.standard_normal((count, 3)), when
 
 
-def _placed(scene: _Scene, shapes: np.ndarray, by: np.ndarray, rng: Generator) -> Tuple[Rotation, np.ndarray]:
+def _placed(
+    scene: _Scene, shapes: np.ndarray, by: np.ndarray, pinch: np.ndarray, rng: Generator
+) -> Tuple[Rotation, np.ndarray]:
     """Rotations (K) and positions (K, 3) of hands about an object."""
     spheres, radii, _ = hand_spheres(shapes)
     vertices, surface = scene.vertices, scene.surface
@@ -293,8 +314,8 @@ def _placed(scene: _Scene, shapes: np.ndarray, by: np.ndarray, rng: Generator) -
     narrow = angles[widths.argmin()]
     heading = narrow + np.pi * rng.integers(2, size=count) + np.radians(HEADING_DEG) * rng.standard_normal(count)
     heading = np.where(rng.random(count) < ALIGNED_SHARE, heading, rng.uniform(-np.pi, np.pi, count))
-    pitch = np.radians(rng.uniform(*PITCH_DEG, count))
-    roll = np.radians(ROLL_DEG) * rng.standard_normal(count)
+    pitch = np.radians(np.where(pinch, rng.uniform(*PINCH_PITCH_DEG, count), rng.uniform(*PITCH_DEG, count)))
+    roll = np.radians(np.where(pinch, PINCH_ROLL_DEG, ROLL_DEG)) * rng.standard_normal(count)
     # palm down, the fingers point along -y
     hand = (
         Rotation.from_rotvec((heading + np.pi / 2)[:, None] * Z)
@@ -304,28 +325,41 @@ def _placed(scene: _Scene, shapes: np.ndarray, by: np.ndarray, rng: Generator) -
     )
     approach = hand.apply([0.0, -1.0, 0.0]) + rng.uniform(0.0, 1.2, (count, 1)) * hand.apply([0.0, 0.0, 1.0])
     approach[:, 2] = np.minimum(approach[:, 2], -0.2)  # never from below
+    approach[pinch] = -Z
     approach /= np.linalg.norm(approach, axis=1, keepdims=True)
 
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     part = np.clip(0.5 + 0.18 * rng.standard_normal((count, 3)), 0.0, 1.0)
-    part[:, 2] = rng.uniform(0.3, 0.9, count)
+    part[:, 2] = np.where(pinch, 0.0, rng.uniform(0.3, 0.9, count))  # those that pinch go down to the table
     aim = low + part * (high - low)
-    centre = _grasp_centres(widths.min(), shapes, by, rng)
-    goal = aim - hand.apply(centre)
+    palm, between, when = _grasp_centres(widths.min(), shapes, by, rng)
+    goal = aim - hand.apply(np.where((pinch | (rng.random(count) < PINCH_SHARE))[:, None], between, palm))
+    # tips go down as they close: where those that pinch meet the object, they have to be above the table, too
+    met = hand_spheres(shapes + (pinch * when)[:, None] * by).centres
+    met = np.einsum("kj,ksj->ks", hand.as_matrix()[:, 2], met)
 
-    turned = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres)
+    turned = spheres @ hand.as_matrix().transpose(0, 2, 1)
     tree = cKDTree(surface)
     free = np.ones(count, dtype=bool)
     back = np.full(count, SLIDE[0])
+
+    def clear(rows: np.ndarray, distance: np.ndarray) -> np.ndarray:
+        at = turned[rows] + (goal[rows] - distance[:, None] * approach[rows])[:, None]
+        near = tree.query(at, distance_upper_bound=0.05)[0] - radii
+        above = np.minimum(at[..., 2], met[rows] + at[:, :1, 2] - turned[rows, :1, 2]) - radii
+        return np.minimum(near, above).min(axis=1) > CLEARANCE
+
     for distance in SLIDE:
         rows = np.flatnonzero(free)
-        at = turned[rows] + (goal[rows] - distance * approach[rows])[:, None]
-        near = tree.query(at, distance_upper_bound=0.05)[0] - radii
-        above = at[..., 2] - radii
-        free[rows] = np.minimum(near, above).min(axis=1) > CLEARANCE
+        free[rows] = clear(rows, np.full(len(rows), distance))
         back[free] = distance
-    blocked = back > 1e-6
-    back = back + blocked * rng.uniform(0.0, MAX_GAP, count)
+    blocked = np.flatnonzero(~free & (back < SLIDE[0]))
+    step = SLIDE[0] - SLIDE[1]
+    for _ in range(HALVINGS):
+        step /= 2
+        nearer = back[blocked] - step
+        back[blocked] = np.where(clear(blocked, nearer), nearer, back[blocked])
+    back += (back > 1e-6) * rng.uniform(0.0, min(MAX_GAP, GAP_PART * high[2]), count)
     return hand, goal - back[:, None] * approach
 
 
