@@ -22,25 +22,13 @@ STEPS_PER_FRAME = 4
 STRIP_FRAMES = 6
 
 
-def evaluation_objects(cfg: Mapping[str, Any]) -> ObjectSet:
-    """The object set of the configuration's group `objects`, whose `split` may here be a list: those of each split."""
-    splits = cfg.get("split")
-    if not isinstance(splits, list):
-        return make_objects(cfg)
-    if cfg["source"] != "zoo":
-        raise UserError(f"objects.split is {splits}; only objects=zoo has several splits")
-    if not splits:
-        raise UserError("objects.split is empty; it can be a split, a list of them, or all")
-    return ObjectSet([obj for split in splits for obj in make_objects({**cfg, "split": split})])
-
-
 def evaluation_task(cfg: Dict[str, Any], num_envs: int, objects: Optional[ObjectSet] = None) -> GraspTask:
     """The configured task, its episodes whole from the first one on, every environment with its own object.
 
     objects: the set, where it is made already; else made as `cfg` says.
     """
     env = {**cfg["task"]["env"], "staggerEpisodes": False, "objectSampling": "fixed"}
-    objects = evaluation_objects(cfg["objects"]) if objects is None else objects
+    objects = make_objects(cfg["objects"]) if objects is None else objects
     return make_task({**cfg, "task": {**cfg["task"], "env": env}}, num_envs, cfg["seed"], objects)
 
 
@@ -68,7 +56,7 @@ def test(cfg: DictConfig) -> Dict[str, Any]:
     results.check_writable(folder)
     _say_differences(state, container)
 
-    objects = evaluation_objects(container["objects"])
+    objects = make_objects(container["objects"])
     index = evaluate.schedule(objects, cfg.episodes_per_object, cfg.num_episodes)
     # as few rounds as the number of environments allows, and no more environments than these need
     rounds = -(-len(index) // cfg.num_envs)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 from typing import Callable, Dict, List, Optional, Sequence
 
 import numpy as np
@@ -18,6 +19,7 @@ from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.paths import CFG_DIR
 from resdex_tasks.shadow_hand import NUM_JOINTS
 from resdex_tasks.sims.base import GraspSim, SimState, WristLaw
+from runners.config import load_config, plain
 
 
 def env_settings(preset: str = "paper", **changes) -> Dict:
@@ -25,15 +27,25 @@ def env_settings(preset: str = "paper", **changes) -> Dict:
 
     `changes` are camelCase keys; those of `reward` are changed one by one.
     """
-    task = OmegaConf.load(CFG_DIR / "task" / "ResDexBase.yaml")
-    over = OmegaConf.load(CFG_DIR / "preset" / f"{preset}.yaml")
-    # a preset may point at values of the task
-    env = OmegaConf.to_container(OmegaConf.merge({"num_envs": 1, "task": task}, over), resolve=True)["task"]["env"]
+    env = copy.deepcopy(_preset_env(preset))
     env["reward"].update(changes.pop("reward", {}))
     env.pop("numEnvs")
     # tests want episodes that start at step 0, unless they say otherwise
     env.update({"staggerEpisodes": False, **changes})
     return env
+
+
+def objects_settings(source: str) -> Dict:
+    """cfg/objects/<source>.yaml as `make_objects` gets it."""
+    return plain(load_config(["sim=mujoco", f"objects={source}"])[0])["objects"]
+
+
+@functools.lru_cache(maxsize=None)
+def _preset_env(preset: str) -> Dict:
+    task = OmegaConf.load(CFG_DIR / "task" / "ResDexBase.yaml")
+    over = OmegaConf.load(CFG_DIR / "preset" / f"{preset}.yaml")
+    # a preset may point at values of the task
+    return OmegaConf.to_container(OmegaConf.merge({"num_envs": 1, "task": task}, over), resolve=True)["task"]["env"]
 
 
 def wrist_law() -> WristLaw:

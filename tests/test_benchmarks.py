@@ -39,6 +39,21 @@ def test_env_step_replays_the_same_trajectory_on_both_sides():
     assert sum(shares(text, "part of GraspTask.step")) == pytest.approx(100, abs=1)
 
 
+def test_what_experts_cost_is_told_beside_one_expert():
+    text = run("composition.py", "--num-envs=3", "--units", "8", "4", "--repeats=3", "--no-step")
+    rows = [line for line in text.splitlines() if "ratio to k = 1" in line]
+    assert [row.split("|")[1].split(",")[0].strip() for row in rows] == ["composition", "composition", "policy"]
+    assert all(row.split("|")[2].strip() == "1.00" for row in rows)
+
+
+def test_the_loop_over_experts_and_the_batched_product_agree():
+    from benchmarks import composition
+
+    model = composition.hyper_model(3, [8, 4], "cpu")
+    obs = torch.randn(5, 227)
+    torch.testing.assert_close(composition.one_by_one(model, obs), model.a2c_network.experts(obs))
+
+
 def test_training_shares_add_up(tmp_path):
     pytest.importorskip("mujoco.batch")
     text = run("training_shares.py", "--num-envs=8", "--iterations=1", "--warmup=1")

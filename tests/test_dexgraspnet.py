@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-import yaml
 from command_line import assert_one_sentence, call, train
+from fakes import objects_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from object_checks import assert_closed_convex_outward, beyond_joint_limits, vertices_of
@@ -25,7 +25,6 @@ from resdex_tasks.objects.object_set import GraspObject
 from resdex_tasks.objects.restricted_pickle import read_object_items
 from resdex_tasks.shadow_hand import JOINTS, PALM_CENTRE
 
-CFG = Path(__file__).resolve().parents[1] / "cfg" / "objects"
 CODE = "core/crate-0"
 SAMPLE_CODES = ("core/bottle-70172e6afe6aff7847f90c1ac631b97f", "sem/Car-669043a8ce40d9d78781f76a6db4ab62")
 MILLIMETRE = 1e-3
@@ -418,7 +417,7 @@ def test_sample_hands_root_is_above_the_table(sample):
 
 
 def test_whole_sample_is_read_by_configuration(sample_data, capsys):
-    cfg = yaml.safe_load((CFG / "dexgraspnet.yaml").read_text())
+    cfg = objects_settings("dexgraspnet")
     cfg["root"] = str(sample_data / "unidexgrasp_layout")
     assert make_objects(cfg).names == [f"{code}@0.08" for code in SAMPLE_CODES]
     assert {thing.category for thing in make_objects(cfg)} == {"bottle", "car"}

@@ -14,6 +14,7 @@ from runners.episodes import LOST, Episodes, play, run_episodes
 LENGTH = 4
 GOAL = torch.tensor([0.0, 0.0, 0.8])
 NAMES = ("box", "cube", "can", "mug")
+BOX = starter_objects().select(["box"])[0]
 HOLDS, TOUCHES, FAILS, BREAKS = range(4)
 
 
@@ -91,7 +92,7 @@ def test_weights_are_averaged_over_the_steps_of_the_episode():
 
 def proposal_pose(sim, wrist_off=0.0, joint_off=0.0, turn_off=0.0):
     """Put the hand where the box's first proposal wants it, but for so much (m, rad, rad), the object being upright."""
-    wanted = starter_objects().select(["box"])[0].proposals
+    wanted = BOX.proposals
     identity = torch.tensor([0.0, 0.0, 0.0, 1.0])
     place = sim.now.object[:, :3]
     sim.now.object[:, 3:7] = identity
@@ -130,7 +131,7 @@ def test_quality_has_the_tasks_weights_whatever_its_reward_pays():
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 5))
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=20)
 def test_every_episode_is_one_whole_episode_of_its_object_whatever_the_number_of_environments(index, num_envs):
     task = scripted_task(num_envs)
     sizes, steps = [], []

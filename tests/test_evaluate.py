@@ -15,7 +15,6 @@ from resdex_tasks.objects.object_set import SPLITS
 from runners import gallery
 from runners.evaluate import evaluate, schedule, summarise, write_json
 from runners.intervals import mean, rate
-from runners.playing import evaluation_objects
 from runners.results import check_writable
 
 EVALUATION = ("test=True", "checkpoint=runs/run/nn/last.pth", "scale=cpu", "sim=mujoco", "sim.numThreads=1",
@@ -190,10 +189,9 @@ def test_an_evaluation_leaves_numbers_tables_and_pictures(folder):
     assert all(name in outcome.out for name in new)
 
 
-@pytest.mark.parametrize("episodes, num_envs", [("episodes_per_object=1", 1), ("num_episodes=4", 3)])
-def test_as_many_episodes_as_asked_whatever_the_number_of_environments(folder, episodes, num_envs):
-    _, result = evaluated(folder, episodes, f"num_envs={num_envs}")
-    assert result["all"]["episodes"] == int(episodes.split("=")[1])
+def test_num_episodes_goes_before_episodes_per_object(folder):
+    _, result = evaluated(folder, "num_episodes=4", "episodes_per_object=1", "num_envs=3")
+    assert result["all"]["episodes"] == 4
 
 
 def test_the_same_seed_evaluates_to_the_same(folder):
@@ -217,7 +215,6 @@ def test_several_splits_of_the_zoo_are_evaluated_in_one_go(folder):
     "overrides, culprit",
     [
         (["num_episodes=0"], "num_episodes is 0"),
-        (["num_episodes=many"], "num_episodes is many"),
         (["objects=zoo", "objects.split=[train,nowhere]", "objects.count=1"], "nowhere"),
         (["objects=zoo", "objects.split=[]"], "objects.split is empty"),
         (["runs_dir=file/runs"], "file"),
@@ -228,8 +225,3 @@ def test_bad_input_is_one_sentence_and_writes_nothing(tmp_path, overrides, culpr
     outcome = call(tmp_path, "test=True", "checkpoint=base_box", "sim=mujoco", *overrides)
     assert_one_sentence(outcome, culprit)
     assert list(files(tmp_path)) == ["file"]
-
-
-def test_only_the_zoo_has_several_splits():
-    with pytest.raises(UserError, match="only objects=zoo"):
-        evaluation_objects({"source": "meshes", "root": "x", "split": ["train"]})

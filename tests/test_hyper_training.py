@@ -238,6 +238,16 @@ def test_stage_2_without_any_stage_1_says_how_to_get_one(tmp_path, monkeypatch):
     assert_one_sentence(tiny(tmp_path, *STAGE2), "runs/ holds none", "task=ResDexHyper", "stage1=FILE")
 
 
+def test_one_command_goes_through_both_stages_and_the_evaluation(at_experts):
+    overrides = [o for o in HYPER if not o.startswith("follow_up")]
+    outcome = tiny(at_experts, *overrides, "episodes_per_object=1")
+    assert outcome.status == 0, outcome.err
+    assert "starts from the weights of runs/run/nn/last.pth" in outcome.out
+    done = at_experts / "runs" / "run_stage2"
+    assert {"nn", "evaluation.json", "evaluation.md", "gallery.png"} <= {path.name for path in done.iterdir()}
+    assert state_of(done / "nn" / "last.pth")["task"]["stage"] == 2
+
+
 # Bundles that cannot be
 
 

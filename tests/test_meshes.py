@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-import yaml
 from command_line import assert_one_sentence, call, train
+from fakes import objects_settings
 from object_checks import assert_closed_convex_outward, vertices_of
 from scipy.spatial.transform import Rotation
 
@@ -13,8 +13,6 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects, meshes
 from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.meshes import MAX_VERTICES, mesh_objects
-
-CFG = Path(__file__).resolve().parents[1] / "cfg" / "objects" / "meshes.yaml"
 
 
 def star() -> trimesh.Trimesh:
@@ -270,5 +268,5 @@ def test_the_command_line_asks_for_the_folder(tmp_path):
 
 
 def test_the_configuration_is_the_default(root):
-    cfg = {**yaml.safe_load(CFG.read_text()), "root": str(root)}
+    cfg = {**objects_settings("meshes"), "root": str(root)}
     np.testing.assert_array_equal(vertices_of(make_objects(cfg)[0]), vertices_of(mesh_objects(root)[0]))

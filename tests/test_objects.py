@@ -1,8 +1,6 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-import yaml
+from fakes import objects_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_checks import assert_closed_convex_outward, beyond_joint_limits, vertices_of
@@ -17,7 +15,6 @@ from resdex_tasks.objects.rest import rotation_to_up
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.shadow_hand import PALM_CENTRE
 
-CFG = Path(__file__).resolve().parents[1] / "cfg" / "objects"
 STARTER = list(starter_objects())
 MILLIMETRE = 1e-3
 
@@ -83,7 +80,7 @@ def test_starter_proposal_holds_the_palm_just_above_the_top(thing):
 
 
 def test_the_default_box_is_6_by_6_by_7_cm():
-    (box,) = make_objects(yaml.safe_load((CFG / "starter.yaml").read_text()))
+    (box,) = make_objects(objects_settings("starter"))
     assert (box.name, box.split) == ("box", "train")
     np.testing.assert_allclose(np.ptp(vertices_of(box), axis=0), [0.06, 0.06, 0.07])
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_checks import assert_closed_convex_outward, vertices_of
@@ -216,7 +215,7 @@ def test_categories_names_and_splits_choose_objects():
 
 
 def test_the_configuration_group_is_the_training_split():
-    cfg = yaml.safe_load((CFG / "zoo.yaml").read_text())
+    cfg = plain(load_config(["sim=mujoco", "objects=zoo"])[0])["objects"]
     chosen = {key: value for key, value in cfg.items() if value is not None}
     assert chosen == {"source": "zoo", "split": "train", "seed": 0}
     assert plain(load_config(["objects=zoo", "objects.count=3"])[0])["objects"] == {**cfg, "count": 3}
@@ -356,3 +355,9 @@ def test_objects_fall_freely_below_the_waiting_hand(settle, whole_cfg):
     velocity = task.sim.state().object[:, 7:10]
     falling = torch.tensor([0.0, 0.0, -2 / 60 * 9.81]).expand(task.num_envs, 3)
     torch.testing.assert_close(velocity, falling, atol=1e-4, rtol=0)
+
+
+def test_a_list_of_splits_takes_at_most_count_of_each():
+    objects = make_objects({"source": "zoo", "split": ["train", "unseen_category"], "count": 120})
+    assert [o.split for o in objects] == ["train"] * 120 + ["unseen_category"] * 100
+    assert objects.names[:120] == make_objects({"source": "zoo", "split": "train", "count": 120}).names

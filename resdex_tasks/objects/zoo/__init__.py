@@ -5,7 +5,7 @@ category from a random generator; `instances.py` brings it to its size and to re
 there are.
 """
 
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Union
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
@@ -15,37 +15,45 @@ from resdex_tasks.objects.zoo.splits import in_turn, parse_name, split_names
 
 
 def zoo_objects(
-    split: str = "train",
+    split: Union[str, Sequence[str]] = "train",
     categories: Optional[Sequence[str]] = None,
     names: Optional[Sequence[str]] = None,
     count: Optional[int] = None,
     seed: int = 0,
 ) -> ObjectSet:
-    """The objects of one split, or of all of them, of the zoo that `seed` makes.
+    """The objects of one split, of several or of all of them, of the zoo that `seed` makes.
 
     Args:
-        split: one of `SPLITS`, or "all".
+        split: one of `SPLITS`, "all", or a list of splits.
         categories: keep these alone; None keeps all.
         names: keep these objects alone, in this order; None keeps all.
-        count: keep the first so many, which take turns through the categories; None keeps all.
+        count: keep the first so many, which take turns through the categories; None keeps all. Of a list of splits,
+            at most so many of each.
         seed: not negative.
 
     UserError names the key and value at fault.
     """
     if type(seed) is not int or seed < 0:
         raise UserError(f"objects.seed is {seed!r}; it must be a whole number of at least 0")
-    if split not in (*SPLITS, "all"):
-        raise UserError(f"objects.split is {split!r}; it can be {', '.join(SPLITS)} or all")
+    splits = split if isinstance(split, (list, tuple)) else [split]
+    for one in splits:
+        if one not in (*SPLITS, "all"):
+            raise UserError(f"objects.split is {one!r}; it can be {', '.join(SPLITS)} or all, or a list of them")
+    if not splits:
+        raise UserError("objects.split is empty; it can be a split, a list of them, or all")
     split_of = {name: s for s, members in split_names(seed).items() for name in members}
-    chosen = in_turn([name for name, s in split_of.items() if split in (s, "all")])
-    if categories is not None:
-        chosen = _of_categories(chosen, categories, split)
-    if names is not None:
-        chosen = _named(chosen, names, split)
-    if count is not None:
-        if type(count) is not int or not 1 <= count <= len(chosen):
-            raise UserError(f"objects.count is {count!r}; it must be 1 to {len(chosen)}, all that were chosen")
-        chosen = chosen[:count]
+    chosen: List[str] = []
+    for one in splits:
+        names_of = in_turn([name for name, s in split_of.items() if one in (s, "all")])
+        if categories is not None:
+            names_of = _of_categories(names_of, categories, one)
+        if names is not None:
+            names_of = _named(names_of, names, one)
+        if count is not None:
+            if type(count) is not int or count < 1 or (count > len(names_of) and len(splits) == 1):
+                raise UserError(f"objects.count is {count!r}; it must be 1 to {len(names_of)}, all that were chosen")
+            names_of = names_of[:count]
+        chosen += names_of
     return ObjectSet([build_instance(*parse_name(name), seed, split_of[name]) for name in chosen])
 
 
