@@ -87,9 +87,9 @@ def run(settings: Settings) -> Path:
 
 def _check_configurations(settings: Settings) -> str:
     """Let train.py's keys be refused before anything is made; returns the source of the objects."""
-    for sections, task in ((["base"], "ResDexBase"), (["stage1"], "ResDexHyper"), (["stage2"], "ResDexHyperStage2")):
-        config = configuration(settings.overrides(*sections, task=task))
-    configuration(settings.overrides("test", task="ResDexHyper"))
+    tasks = {"base": "ResDexBase", "test": "ResDexHyperStage2", "stage1": "ResDexHyper", "stage2": "ResDexHyperStage2"}
+    for section, task in tasks.items():
+        config = configuration(settings.overrides(section, {"task": task}))
     if any(rows.get("seed") == "-1" for rows in settings.sections.values()):
         raise UserError("seed is -1; a pipeline that can go on needs a seed of its own, such as seed=1")
     try:
@@ -109,7 +109,9 @@ class Method:
 
     def __init__(self, settings: Settings, workspace: Workspace, encoder: Optional[str]) -> None:
         self.settings, self.workspace, self._encoder = settings, workspace, encoder
-        self._config = configuration(settings.overrides("stage1", task="ResDexHyper", objects__codes=None))["objects"]
+        self._config = configuration(settings.overrides("stage1", {"task": "ResDexHyper", "objects.codes": None}))[
+            "objects"
+        ]
         self._set: Optional[ObjectSet] = None
 
     # Objects, codes, clusters (Sec. 4.3)
@@ -221,11 +223,11 @@ class Method:
 
     def _one(self, name: str) -> Dict[str, Any]:
         """Keys of the one object of this name."""
-        return {"task": "ResDexBase", "objects__names": [name], **self._narrowing_off()}
+        return {"task": "ResDexBase", "objects.names": [name], **self._narrowing_off()}
 
     def _narrowing_off(self) -> Dict[str, Any]:
         """Keys that would pass over objects which are named."""
-        return {f"objects__{key}": None for key in ("count", "categories") if key in self._config}
+        return {f"objects.{key}": None for key in ("count", "categories") if key in self._config}
 
     def _shape(self, name: str) -> Dict[str, str]:
         return {"shape": next(row["shape"] for row in self.trained_on if row["name"] == name)}
@@ -242,7 +244,7 @@ class Method:
         self, name: str, task: str, experts: Sequence[Expert], stage1: Optional[Artifact] = None
     ) -> Artifact:
         """A stage of the hyper-policy: from the experts, or from the first stage."""
-        forced: Dict[str, Any] = {"task": task, "follow_up": False, "objects__codes": self._codes_value}
+        forced: Dict[str, Any] = {"task": task, "follow_up": False, "objects.codes": self._codes_value}
         if stage1 is None:
             title = f"the hyper-policy, stage 1, from the experts of {', '.join(expert.name for expert in experts)}"
             forced["experts"] = [str(expert.artifact / LAST) for expert in experts]
@@ -257,12 +259,12 @@ class Method:
 
     def test(self, policy: Artifact, name: str) -> Outcome:
         """A policy on the test objects of every split. All policies meet the same starts."""
-        forced: Dict[str, Any] = {"task": "ResDexHyperStage2", "objects__codes": self._codes_value}
+        forced: Dict[str, Any] = {"task": "ResDexHyperStage2", "objects.codes": self._codes_value}
         if not any(key.startswith("objects") for key in self.settings.sections["test"]):
             names = [name for chosen in self.tested_on.values() for name in chosen]
-            forced.update(objects__names=names, **self._narrowing_off())
+            forced.update({"objects.names": names, **self._narrowing_off()})
             if self._config["source"] == "zoo":
-                forced["objects__split"] = "all"
+                forced["objects.split"] = "all"
         return self._test(name, f"test of {policy.name} on every split", policy, forced, [self._to_test])
 
     # What a training and a test are as stages
@@ -277,7 +279,7 @@ class Method:
         inputs: Sequence[Artifact] = (),
     ) -> Artifact:
         out = str(self.workspace.folder)
-        overrides = self.settings.overrides(section, **forced, runs_dir=out, experiment=name)
+        overrides = self.settings.overrides(section, {**forced, "runs_dir": out, "experiment": name})
         config = configuration(overrides)
         settings = {**_deciding(config, (*SHARED, "train", "torch_deterministic")), "codes": self._encoder, **more}
         if forced["task"] == "ResDexBase":
@@ -291,9 +293,8 @@ class Method:
         self, name: str, title: str, policy: Artifact, forced: Mapping[str, Any], inputs: Sequence[Artifact] = ()
     ) -> Outcome:
         out = str(self.workspace.folder)
-        overrides = self.settings.overrides(
-            "test", **forced, test=True, checkpoint=str(policy / LAST), runs_dir=out, experiment=name
-        )
+        own = {"test": True, "checkpoint": str(policy / LAST), "runs_dir": out, "experiment": name}
+        overrides = self.settings.overrides("test", {**forced, **own})
         config = configuration(overrides)
         settings = _deciding(config, (*SHARED, "episodes_per_object", "num_episodes"))
 

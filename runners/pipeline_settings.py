@@ -53,12 +53,12 @@ class Settings:
     command: str
     """The command line that they come from."""
 
-    def overrides(self, *sections: str, **forced: Any) -> List[str]:
-        """train.py's arguments: those of `all` and `sections`, then `forced` (`objects__names` is objects.names)."""
+    def overrides(self, section: str, forced: Mapping[str, Any]) -> List[str]:
+        """train.py's arguments: those of `all` and of the section, but the values of `forced` before all."""
         values: Dict[str, str] = {}
-        for section in ("all", *sections):
-            values.update(self.sections[section])
-        values.update({key.replace("__", "."): hydra_value(value) for key, value in forced.items()})
+        for name in ("all", section):
+            values.update(self.sections[name])
+        values.update({key: hydra_value(value) for key, value in forced.items()})
         return [f"{key}={value}" for key, value in values.items()]
 
     def as_given(self) -> Dict[str, Any]:
@@ -82,7 +82,7 @@ def hydra_value(value: Any) -> str:
 def read_settings(argv: Sequence[str]) -> Settings:
     """Settings of a command line.
 
-    UserError: an unknown key or file of cfg/pipeline, a value that does not fit, or a key that is the pipeline's to set.
+    UserError: an unknown key or file of cfg/pipeline, a value that does not fit, a key that the pipeline sets.
     """
     given: Dict[str, str] = {}
     for argument in argv:
