@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+from omegaconf import DictConfig
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
@@ -25,11 +26,11 @@ from resdex_tasks.objects.encoder_training import EncoderTraining, train_encoder
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.surface import shape_hash
 from runners import checkpoints
-from runners.config import load_config
+from runners.config import load_config, plain
 from runners.evaluate import write_json, write_text
 from runners.monitor import TrainingStopped
 from runners.pipeline_report import Expert, Outcome, pipeline_report
-from runners.pipeline_settings import Settings, configuration, hydra_value, read_settings
+from runners.pipeline_settings import Settings, read_settings
 from runners.playing import test
 from runners.splits import test_objects
 from runners.stages import Artifact, Workspace, clear_all_but_record, file_hash
@@ -89,7 +90,7 @@ def _check_configurations(settings: Settings) -> str:
     """Let train.py's keys be refused before anything is made; returns the source of the objects."""
     tasks = {"base": "ResDexBase", "test": "ResDexHyperStage2", "stage1": "ResDexHyper", "stage2": "ResDexHyperStage2"}
     for section, task in tasks.items():
-        config = configuration(settings.overrides(section, {"task": task}))
+        config = plain(load_config(settings.overrides(section, {"task": task}))[0])
     if any(rows.get("seed") == "-1" for rows in settings.sections.values()):
         raise UserError("seed is -1; a pipeline that can go on needs a seed of its own, such as seed=1")
     try:
@@ -109,9 +110,8 @@ class Method:
 
     def __init__(self, settings: Settings, workspace: Workspace, encoder: Optional[str]) -> None:
         self.settings, self.workspace, self._encoder = settings, workspace, encoder
-        self._config = configuration(settings.overrides("stage1", {"task": "ResDexHyper", "objects.codes": None}))[
-            "objects"
-        ]
+        overrides = settings.overrides("stage1", {"task": "ResDexHyper", "objects.codes": None})
+        self._config = plain(load_config(overrides)[0])["objects"]
         self._set: Optional[ObjectSet] = None
 
     # Objects, codes, clusters (Sec. 4.3)
@@ -280,13 +280,17 @@ class Method:
     ) -> Artifact:
         out = str(self.workspace.folder)
         overrides = self.settings.overrides(section, {**forced, "runs_dir": out, "experiment": name})
-        config = configuration(overrides)
-        settings = {**_deciding(config, (*SHARED, "train", "torch_deterministic")), "codes": self._encoder, **more}
+        config = load_config(overrides)[0]
+        settings = {
+            **_deciding(plain(config), (*SHARED, "train", "torch_deterministic")),
+            "codes": self._encoder,
+            **more,
+        }
         if forced["task"] == "ResDexBase":
             del settings["codes"]  # it sees none
         about = _made_by(["python", "train.py", *overrides])
         return self.workspace.stage(
-            name, title, lambda folder: _train_or_go_on(folder, overrides), [LAST], settings, inputs, about
+            name, title, lambda folder: _train_or_go_on(folder, config, overrides), [LAST], settings, inputs, about
         )
 
     def _test(
@@ -295,12 +299,12 @@ class Method:
         out = str(self.workspace.folder)
         own = {"test": True, "checkpoint": str(policy / LAST), "runs_dir": out, "experiment": name}
         overrides = self.settings.overrides("test", {**forced, **own})
-        config = configuration(overrides)
-        settings = _deciding(config, (*SHARED, "episodes_per_object", "num_episodes"))
+        config = load_config(overrides)[0]
+        settings = _deciding(plain(config), (*SHARED, "episodes_per_object", "num_episodes"))
 
         def fill(folder: Path) -> None:
             clear_all_but_record(folder)
-            test(load_config(overrides)[0])
+            test(config)
 
         about = _made_by(["python", "train.py", *overrides])
         made = self.workspace.stage(name, title, fill, ["evaluation.json"], settings, [policy, *inputs], about)
@@ -328,15 +332,14 @@ def _with_file_hashes(config: Mapping[str, Any]) -> Dict[str, Any]:
     return out
 
 
-def _train_or_go_on(folder: Path, overrides: Sequence[str]) -> None:
+def _train_or_go_on(folder: Path, config: DictConfig, overrides: Sequence[str]) -> None:
     last = folder / LAST
-    if last.is_file():
-        overrides = [*overrides, f"checkpoint={hydra_value(str(last))}"]
-    else:
+    if not last.is_file():
         clear_all_but_record(folder)
-    config = load_config(overrides)[0]
-    if last.is_file() and checkpoints.read_checkpoint(str(last))["epoch"] >= config.train.params.config.max_epochs:
+    elif checkpoints.read_checkpoint(str(last))["epoch"] >= config.train.params.config.max_epochs:
         return  # cut between its last iteration and the end of the stage
+    else:
+        config.checkpoint = str(last)
     train(config, overrides)
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.paths import CFG_DIR
-from runners.config import GROUPS, load_config, plain
+from runners.config import GROUPS
 
 SECTIONS = ("all", "base", "stage1", "stage2", "test")
 """train.py's keys for every training and test, and for one kind of them."""
@@ -169,8 +169,3 @@ def _check(settings: Settings) -> None:
         raise UserError("out is empty; it names the folder of everything that is made")
     if settings.encoder_training and settings.encoder != "train":
         raise UserError(f"encoder_training is for encoder=train; the encoder is {settings.encoder}")
-
-
-def configuration(overrides: Sequence[str]) -> Dict[str, Any]:
-    """train.py's whole configuration of these arguments. UserError: as `load_config`."""
-    return plain(load_config(overrides)[0])

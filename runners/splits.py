@@ -5,7 +5,7 @@ from typing import Any, Dict, List, Mapping, Set
 import numpy as np
 
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
-from resdex_tasks.objects.zoo import in_turn, parse_name, split_names
+from resdex_tasks.objects.zoo import parse_name, split_names
 
 _, UNSEEN_OBJECT, UNSEEN_CATEGORY = SPLITS
 
@@ -30,9 +30,8 @@ def test_objects(config: Mapping[str, Any], trained: ObjectSet, limit: int) -> D
 
 def _unseen(seed: int, split: str, seen: Set[str], limit: int) -> List[str]:
     """The zoo's names of an unseen split, in turn through the categories. Nothing is built."""
-    names = in_turn([name for name, s in split_names(seed).items() if s == split])
     wanted = split == UNSEEN_OBJECT
-    return [name for name in names if (parse_name(name)[0] in seen) == wanted][:limit]
+    return [name for name in split_names(seed)[split] if (parse_name(name)[0] in seen) == wanted][:limit]
 
 
 def _evenly(names: List[str], limit: int) -> List[str]:
