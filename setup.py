@@ -21,7 +21,7 @@ setup(
     },
     package_data={
         "resdex_tasks.cfg": ["*.yaml", "*/*.yaml"],
-        "resdex_tasks.checkpoints": ["*.pth", "*.md", "*.yaml"],
+        "resdex_tasks.checkpoints": ["*.pth", "*.npz", "*.md", "*.yaml"],
         "resdex_tasks.objects.zoo": ["*.yaml"],
     },
 )

@@ -132,7 +132,7 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     args = parse(argv)
     said = machine()
     cfg = plain(load_config(args.overrides)[0])
-    objects = make_objects(cfg["objects"])
+    objects = make_objects({**cfg["objects"], "proposals": None})  # the poses that the source gave them
     batches = [objects[i : i + args.batch] for i in range(0, len(objects), args.batch)]
     ended = [drop(b, cfg, args.poses == "first", args.seconds, args.seed + i) for i, b in enumerate(batches)]
     measures = ("speed", "spin", "drift", "tilt", "depth")

@@ -1,8 +1,11 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and are read without executing anything in them."""
 
 import os
+import pickle
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable, Dict
+
+import torch
 
 from resdex_tasks.errors import UserError
 
@@ -22,3 +25,20 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if partial.exists():
             partial.unlink()
+
+
+def read_plain(path: Path, mark: str, what: str) -> Dict[str, Any]:
+    """The dict in a file of `torch.save`, onto the CPU; its "format" must be `mark`.
+
+    Raises:
+        UserError: it is not readable as plain data, or not `what`.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} holds more than plain data, unlike {what}; it was not opened") from error
+    except Exception as error:  # whatever bytes can make torch's reader raise
+        raise UserError(f"{path} is not readable as {what} (truncated, or another kind of file)") from error
+    if not isinstance(state, dict) or state.get("format") != mark:
+        raise UserError(f"{path} is not {what}: it lacks the mark '{mark}'")
+    return state

@@ -13,3 +13,5 @@ def _shipped(name: str) -> Path:
 
 CFG_DIR = _shipped("cfg")
 CHECKPOINT_DIR = _shipped("checkpoints")
+SHIPPED = "shipped"
+"""What stands in the configuration for the file of `CHECKPOINT_DIR`."""

@@ -1,6 +1,5 @@
 """Checkpoints that say what they are: written atomically, read without executing anything in the file."""
 
-import pickle
 import platform
 import sys
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 import torch
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.files import write_atomically
+from resdex_tasks.files import read_plain, write_atomically
+from resdex_tasks.objects.encoder import SHIPPED_ENCODER
 from resdex_tasks.paths import CHECKPOINT_DIR
 
 FORMAT = "resdex-1"
@@ -56,7 +56,7 @@ def find_checkpoint(name: str) -> Path:
     for path in (Path(name), CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
         if path.is_file():
             return path
-    shipped = sorted(p.stem for p in CHECKPOINT_DIR.glob("*.pth"))
+    shipped = sorted(p.stem for p in CHECKPOINT_DIR.glob("*.pth") if p.name != SHIPPED_ENCODER.name)
     raise UserError(f"no checkpoint {name}; the shipped ones are {', '.join(shipped) or 'none'}")
 
 
@@ -67,14 +67,7 @@ def read_checkpoint(name: str) -> Dict[str, Any]:
         UserError: there is no such file, it is broken, or it is not one of ours.
     """
     path = find_checkpoint(name)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path} holds more than plain data, unlike our checkpoints; it was not opened") from error
-    except Exception as error:  # whatever bytes can make torch's reader raise
-        raise UserError(f"{path} is not a readable checkpoint (truncated, or another kind of file)") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError(f"{path} is a checkpoint of another program: it lacks the mark '{FORMAT}'")
+    state = read_plain(path, FORMAT, "a policy's checkpoint")
     missing = [key for key in ("kind", "train", "model") if key not in state]
     if missing:
         raise UserError(f"{path} is an incomplete checkpoint: it lacks '{missing[0]}'")

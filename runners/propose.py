@@ -304,7 +304,7 @@ def command(args: argparse.Namespace) -> None:
     if not args.out.parent.is_dir():
         raise UserError(f"there is no folder {args.out.parent}")
     cfg = args.config
-    objects = make_objects(cfg["objects"])
+    objects = make_objects({**cfg["objects"], "proposals": None})  # which has all its poses at rest
     made_by = {
         "objects": cfg["objects"],
         "sim": cfg["sim"],

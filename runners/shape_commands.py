@@ -9,15 +9,18 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.clusters import cluster, write_clusters
 from resdex_tasks.objects.codes import cached_codes, encode, read_codes, write_codes
-from resdex_tasks.objects.encoder import SHIPPED, read_encoder
+from resdex_tasks.objects.encoder import read_encoder
+from resdex_tasks.paths import SHIPPED
 
+SHAPES_ALONE = {"codes": None, "proposals": None}
+"""What these commands do not ask of a set."""
 RANKED = 20
 
 
 def run_train(args: argparse.Namespace) -> None:
     from resdex_tasks.objects.encoder_training import EncoderTraining, train_encoder
 
-    config = {**args.config, "codes": None}
+    config = {**args.config, **SHAPES_ALONE}
     given = {f.name: getattr(args, f.name) for f in fields(EncoderTraining)}
     settings = EncoderTraining(**{key: value for key, value in given.items() if value is not None})
     about = {"source": config, "command": args.command_line}
@@ -32,14 +35,14 @@ def run_train(args: argparse.Namespace) -> None:
 def run_encode(args: argparse.Namespace) -> None:
     encoder = read_encoder(args.encoder)
     known = read_codes(args.out, encoder.id) if args.out.is_file() else None
-    file = encode(make_objects({**args.config, "codes": None}), encoder, known)
+    file = encode(make_objects({**args.config, **SHAPES_ALONE}), encoder, known)
     write_codes(args.out, file)
     print(f"{len(file.names)} codes of encoder {encoder.id} written to {args.out}")
 
 
 def run_cluster(args: argparse.Namespace) -> None:
     encoder = read_encoder(args.encoder)
-    config = {**args.config, "codes": None}
+    config = {**args.config, **SHAPES_ALONE}
     objects = make_objects(config)
     if args.k > len(objects):
         raise UserError(f"k is {args.k}, but there are {len(objects)} objects; k can be at most that")

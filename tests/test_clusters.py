@@ -9,8 +9,8 @@ import yaml
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.cache import CACHE_VARIABLE
 from resdex_tasks.objects.clusters import assign, cluster, read_clusters, write_clusters
-from resdex_tasks.objects.codes import CACHE_VARIABLE
 from resdex_tasks.objects.encoder import EncoderSizes, ObjectEncoder, PointAutoencoder, read_encoder, write_encoder
 from resdex_tasks.objects.object_set import CODE_SIZE
 from resdex_tasks.paths import CHECKPOINT_DIR

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.objects import codes as code_files
 from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.cache import CACHE_VARIABLE
 from resdex_tasks.objects.codes import CodeFile, cache_file, cached_codes, encode, read_codes, with_codes, write_codes
 from resdex_tasks.objects.encoder import (
     LENGTH_UNIT,
@@ -39,7 +39,7 @@ def tiny_encoder(seed=0, points=256):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """Codes are kept in the test's own folder."""
-    monkeypatch.setenv(code_files.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

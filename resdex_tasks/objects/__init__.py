@@ -5,12 +5,13 @@ from typing import Any, Callable, Dict, Mapping, Tuple
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects.codes import cached_codes, with_codes
 from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
-from resdex_tasks.objects.encoder import SHIPPED, read_encoder
+from resdex_tasks.objects.encoder import read_encoder
 from resdex_tasks.objects.meshes import mesh_objects
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.proposals_file import with_proposals
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.zoo import zoo_objects
+from resdex_tasks.paths import SHIPPED
 
 SOURCES: Dict[str, Tuple[Callable[..., ObjectSet], Dict[str, str]]] = {
     "starter": (starter_objects, {}),
@@ -41,8 +42,8 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
     """The object set that `cfg` (the configuration's group `objects`) describes.
 
     `source` is one of `SOURCES`; `names` lists the objects to take, in this order, and null takes all; `codes` is the
-    encoder that gives every object its shape code (null, 'shipped' or a file), `proposals` a file of grasp proposals
-    for them, or null. The other keys are those of the source. UserError names a key or value at fault.
+    encoder that gives every object its shape code (null, 'shipped' or a file), `proposals` the grasp proposals
+    for them (likewise). The other keys are those of the source. UserError names a key or value at fault.
     """
     source = cfg.get("source")
     if source not in SOURCES:
@@ -74,7 +75,7 @@ def _with_proposals_of(file: Any, objects: ObjectSet) -> ObjectSet:
     if file is None:
         return objects
     if not isinstance(file, str):
-        raise UserError(f"objects.proposals is {file!r}; it must be a file or null")
+        raise UserError(f"objects.proposals is {file!r}; it must be null, '{SHIPPED}' or a file")
     return with_proposals(objects, file)
 
 

@@ -17,17 +17,27 @@ from resdex_tasks.files import write_atomically
 Arrays = Dict[str, np.ndarray]
 
 
+CACHE_VARIABLE = "RESDEX_CACHE"
+"""Environment variable: the folder for all that is cached."""
+
+
+def cache_folder() -> Path:
+    """`$RESDEX_CACHE`, or `resdex` in the user's cache (`$XDG_CACHE_HOME`, or `~/.cache`)."""
+    named = os.environ.get(CACHE_VARIABLE)
+    folder = Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "resdex"
+    return folder.expanduser()
+
+
 class ArrayCache:
     """Dictionaries of plain arrays by key.
 
     Args:
-        folder: where they lie; None: `resdex/<kind>` in the user's cache (`$XDG_CACHE_HOME`, or `~/.cache`).
+        folder: where they lie; None: `<kind>` in `cache_folder`.
         kind: what they are.
     """
 
     def __init__(self, folder: Optional[Union[str, Path]], kind: str) -> None:
-        home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-        self.folder = (Path(home) / "resdex" / kind if folder is None else Path(folder)).expanduser()
+        self.folder = cache_folder() / kind if folder is None else Path(folder).expanduser()
 
     def load(self, key: str) -> Optional[Arrays]:
         """What was stored under `key`, or None: nothing was, or what was can no longer be read."""

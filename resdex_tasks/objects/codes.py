@@ -1,7 +1,6 @@
 """Shape codes of object sets, kept in files that know which encoder made them and of which shapes."""
 
 import dataclasses
-import os
 import sys
 import zipfile
 from pathlib import Path
@@ -12,15 +11,12 @@ from tqdm import tqdm
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.files import write_atomically
+from resdex_tasks.objects.cache import cache_folder
 from resdex_tasks.objects.encoder import ObjectEncoder
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
 from resdex_tasks.objects.surface import shape_hash
 
 FORMAT = "resdex-codes-1"
-CACHE_VARIABLE = "RESDEX_CACHE"
-"""Environment variable: the folder of codes that were computed before."""
-
-
 FEW = 200
 """Objects that are encoded in a second or so: no progress is shown."""
 
@@ -106,11 +102,8 @@ def read_codes(path: Path, encoder: Optional[str] = None) -> CodeFile:
 
 
 def cache_file(encoder: ObjectEncoder) -> Path:
-    """Where codes of this encoder are kept between runs: $RESDEX_CACHE, or resdex/ in the user's folder for caches."""
-    folder = os.environ.get(CACHE_VARIABLE)
-    if folder is None:
-        folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "resdex")
-    return Path(folder) / f"codes_{encoder.id}.npz"
+    """Where codes of this encoder are kept between runs."""
+    return cache_folder() / f"codes_{encoder.id}.npz"
 
 
 def cached_codes(objects: ObjectSet, encoder: ObjectEncoder) -> np.ndarray:

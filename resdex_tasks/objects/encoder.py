@@ -5,23 +5,21 @@ centred, turned or normalised per object, so the code tells objects of different
 """
 
 import hashlib
-import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.files import write_atomically
+from resdex_tasks.files import read_plain, write_atomically
 from resdex_tasks.objects.object_set import CODE_SIZE, GraspObject
 from resdex_tasks.objects.surface import surface_points
-from resdex_tasks.paths import CHECKPOINT_DIR
+from resdex_tasks.paths import CHECKPOINT_DIR, SHIPPED
 
 FORMAT = "resdex-encoder-1"
-SHIPPED = "shipped"
 SHIPPED_ENCODER = CHECKPOINT_DIR / "object_encoder.pth"
 """Trained on the zoo's training objects."""
 LENGTH_UNIT = 0.1
@@ -182,19 +180,3 @@ def read_encoder(name: str) -> ObjectEncoder:
     if not whole:
         raise UserError(f"{path} was changed after it was written: its weights are not those of encoder {state['id']}")
     return encoder
-
-
-def read_plain(path: Path, mark: str, what: str) -> Mapping[str, Any]:
-    """The dict in a file of `torch.save`, read without executing anything in it; its "format" must be `mark`.
-
-    UserError: it is not readable, or not `what`.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{path} holds more than plain data, unlike {what}; it was not opened") from error
-    except Exception as error:  # whatever bytes can make torch's reader raise
-        raise UserError(f"{path} is not readable as {what} (truncated, or another kind of file)") from error
-    if not isinstance(state, dict) or state.get("format") != mark:
-        raise UserError(f"{path} is not {what}: it lacks the mark '{mark}'")
-    return state

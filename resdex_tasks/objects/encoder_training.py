@@ -16,14 +16,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.files import write_atomically
+from resdex_tasks.files import read_plain, write_atomically
 from resdex_tasks.objects.encoder import (
     LENGTH_UNIT,
     EncoderSizes,
     ObjectEncoder,
     PointAutoencoder,
     chamfer,
-    read_plain,
     write_encoder,
 )
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet

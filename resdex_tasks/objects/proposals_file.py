@@ -27,10 +27,13 @@ from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.dexgraspnet_files import JOINT_KEYS, ROTATION_KEYS, TRANSLATION_KEYS
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
 from resdex_tasks.objects.rest import rest_heights, rotation_to_up
+from resdex_tasks.paths import CHECKPOINT_DIR, SHIPPED
 from resdex_tasks.shadow_hand import NUM_JOINTS
 
 COLUMNS = (*JOINT_KEYS, *TRANSLATION_KEYS, *ROTATION_KEYS)
 VERSION = 1
+SHIPPED_PROPOSALS = CHECKPOINT_DIR / "zoo_proposals.npz"
+"""Of a part of the zoo of seed 0."""
 SAME_SHAPE = 1e-4
 """m by which the measures of one shape may differ between machines."""
 
@@ -49,9 +52,13 @@ class Found:
     rest_height: np.ndarray
     """(P,) m, of the object's frame above the table for each proposal."""
 
+    def fits(self, thing: GraspObject) -> bool:
+        """Whether the object has the shape that the proposals were found for."""
+        return np.allclose(self.fingerprint, fingerprint(thing), rtol=0.0, atol=SAME_SHAPE)
+
     def check(self, thing: GraspObject, path: Path) -> None:
-        """UserError unless the object has the shape that the proposals were found for."""
-        if not np.allclose(self.fingerprint, fingerprint(thing), rtol=0.0, atol=SAME_SHAPE):
+        """UserError unless the proposals fit the object."""
+        if not self.fits(thing):
             raise UserError(f"{path} has proposals for an object '{thing.name}' of another shape")
 
 
@@ -126,23 +133,30 @@ def read_found(path: Union[str, Path]) -> Tuple[Dict[str, Found], Dict[str, Any]
     return found, made_by
 
 
-def with_proposals(objects: ObjectSet, path: Union[str, Path]) -> ObjectSet:
+def with_proposals(objects: ObjectSet, name: Union[str, Path]) -> ObjectSet:
     """The objects with the proposals of a file; those for which it has none keep their own, and are counted aloud.
+
+    Args:
+        name: the file, or 'shipped': `SHIPPED_PROPOSALS`, of which objects of another shape (as those of a zoo of
+            another seed are) take none.
 
     UserError: the file is unreadable, or made for another shape of one of the objects.
     """
+    shipped = name == SHIPPED
+    path = SHIPPED_PROPOSALS if shipped else Path(name)
     found, _ = read_found(path)
     changed, without = [], 0
     for thing in objects:
         own = found.get(thing.name)
-        if own is None or own.proposals is None:
+        if own is None or own.proposals is None or (shipped and not own.fits(thing)):
             without += 1
             changed.append(thing)
             continue
-        own.check(thing, Path(path))
+        own.check(thing, path)
         changed.append(replace(thing, proposals=own.proposals))
     if without:
-        print(f"{without} of {len(objects)} objects keep their own proposals: {path} has none for them")
+        file = "the shipped file" if shipped else path
+        print(f"{without} of {len(objects)} objects keep their own proposals: {file} has none for them")
     return ObjectSet(changed)
 
 
