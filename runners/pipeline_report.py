@@ -1,7 +1,7 @@
 """report.md of a pipeline: what came out, of what, how to make it again. The same artifacts give the same text.
 
-Hashes are left to each stage's `stage.json`: a training that was cut and resumed ends with the same numbers, but not with
-the same bytes of its file.
+Hashes are left to each stage's `stage.json`: a training that was cut and resumed ends with the same numbers, but not
+with the same bytes of its file.
 """
 
 from dataclasses import dataclass, field
