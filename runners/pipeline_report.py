@@ -1,4 +1,8 @@
-"""report.md of a pipeline: what came out, of what, how to make it again. The same artifacts give the same text."""
+"""report.md of a pipeline: what came out, of what, how to make it again. The same artifacts give the same text.
+
+Hashes are left to each stage's `stage.json`: a training that was cut and resumed ends with the same numbers, but not
+with the same bytes of its file.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,7 +97,6 @@ def pipeline_report(
             [("key", "value"), *((key, _text(value)) for key, value in settings.as_given().items())], texts=2
         ),
         "## How each part was made",
-        _artifacts_table(artifacts),
         *_versions(artifacts),
         *_commands(artifacts),
     ]
@@ -155,11 +158,6 @@ def _files_table(experts: Sequence[Expert], tests: Mapping[str, Outcome], folder
         links = [f"[{title}]({_link(outcome, file, folder)})" for file, title in pictures if _has(outcome, file)]
         rows.append((name, f"[all]({_link(outcome, 'evaluation.md', folder)})", ", ".join(links) or report.NONE))
     return report.layout(rows, texts=3)
-
-
-def _artifacts_table(artifacts: Sequence[Artifact]) -> str:
-    rows = [("stage", "fingerprint"), *((artifact.name, artifact.fingerprint) for artifact in artifacts)]
-    return report.layout(rows, texts=2)
 
 
 def _versions(artifacts: Sequence[Artifact]) -> List[str]:
