@@ -6,6 +6,7 @@ setup(
     packages=[
         "resdex_tasks",
         "resdex_tasks.sims",
+        "resdex_tasks.networks",
         "resdex_tasks.objects",
         "resdex_tasks.objects.zoo",
         "resdex_tasks.cfg",

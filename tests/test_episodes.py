@@ -83,6 +83,14 @@ def test_a_last_step_at_which_the_physics_breaks_down_is_no_success():
     assert episodes.outcome(0) == "diverged" and not episodes.latched[0] and not episodes.held[0]
 
 
+def test_idle_environments_are_neither_counted_nor_waited_for():
+    task = scripted_task(4)
+    task.sim.put_objects(torch.tensor([0, 1]), torch.tensor([BREAKS, HOLDS]))
+    episodes = run_episodes(task, still, count=1)
+    assert episodes.diverged.tolist() == [True] and len(episodes.held) == len(episodes.quality) == 1
+    assert task.sim.steps == 2
+
+
 def test_weights_are_averaged_over_the_steps_of_the_episode():
     task = scripted_task(4)
     weights = run_episodes(task, Mixing(task)).weights
