@@ -4,6 +4,7 @@ The objects are chosen as for train.py, by the group `objects` of the configurat
 """
 
 import argparse
+import hashlib
 import sys
 import time
 from collections import Counter
@@ -16,6 +17,7 @@ from tqdm import tqdm
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
+from resdex_tasks.objects.surface import shape_hash
 from runners import propose, shape_commands, video
 from runners.config import load_config, plain
 
@@ -103,6 +105,8 @@ def build_objects(args: argparse.Namespace) -> None:
     print(f"{len(objects)} objects in {time.perf_counter() - start:.1f} s; {_counts(objects)}")
     pieces = [len(obj.pieces) for obj in objects]
     print(f"{sum(pieces)} convex pieces, {max(pieces)} at most in one object")
+    shapes = hashlib.sha256("".join(f"{obj.name} {shape_hash(obj)}\n" for obj in objects).encode()).hexdigest()[:16]
+    print(f"shapes {shapes}, the same wherever the same set is built")
 
 
 def _counts(objects: ObjectSet) -> str:

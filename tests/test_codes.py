@@ -295,6 +295,9 @@ def test_a_broken_file_of_codes_is_one_sentence(tmp_path):
         read_codes(path)
     write_codes(path, encode(STARTER[:2], tiny_encoder()))
     arrays = dict(np.load(str(path)))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"codes\.npz is not a readable file of codes"):
+        read_codes(path)
     np.savez(str(path), **{**arrays, "codes": arrays["codes"][:, :8]})
     with pytest.raises(UserError, match="64 finite numbers"):
         read_codes(path)

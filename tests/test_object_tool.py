@@ -35,6 +35,17 @@ def test_build_makes_the_whole_set_and_counts_it(capsys):
     assert status == 0 and "60 objects in" in out and "unseen_category" in out and "at most in one object" in out
 
 
+def test_build_tells_whether_two_sets_have_the_same_shapes(capsys):
+    def shapes(*choice):
+        _, out, _ = call(capsys, "build", "objects=zoo", *choice)
+        return next(line for line in out.splitlines() if line.startswith("shapes "))
+
+    first = shapes("objects.split=all", "objects.count=108")
+    assert shapes("objects.split=all", "objects.count=108") == first, "the zoo is built bit-identically"
+    assert shapes("objects.split=all", "objects.count=107") != first
+    assert shapes("objects.count=5", "objects.seed=1") != shapes("objects.count=5")
+
+
 def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
     pytest.importorskip("mujoco")
     path = tmp_path / "sheet.png"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from command_line import train
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_checks import assert_closed_convex_outward, vertices_of
@@ -361,3 +362,9 @@ def test_a_list_of_splits_takes_at_most_count_of_each():
     objects = make_objects({"source": "zoo", "split": ["train", "unseen_category"], "count": 120})
     assert [o.split for o in objects] == ["train"] * 120 + ["unseen_category"] * 100
     assert objects.names[:120] == make_objects({"source": "zoo", "split": "train", "count": 120}).names
+
+
+def test_the_base_task_trains_on_the_zoo(tmp_path):
+    pytest.importorskip("mujoco.batch")
+    run = train(tmp_path, "objects=zoo", "objects.count=2", "objects.proposals=shipped")
+    assert (run / "nn" / "last.pth").exists()
