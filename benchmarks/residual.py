@@ -44,10 +44,13 @@ def run_variant(name: str, overrides: Sequence[str], args: argparse.Namespace) -
     last = out / name / "nn" / "last.pth"
     done = out / name / "evaluation.json"
     train = ["task=ResDexHyper", "follow_up=false", f"experiment={name}", f"max_iterations={args.iterations}"]
-    if not (out / name / "trained").exists():
+    mark, made_of = out / name / "trained", "\n".join([*train, *common, *overrides])
+    if mark.exists() and mark.read_text() != made_of:
+        raise SystemExit(f"{out / name} was trained with other settings; give another --out")
+    if not mark.exists():
         resume = [f"checkpoint={last}"] if last.exists() else []
         _call(out / f"{name}.log", [*train, *common, *overrides, *resume])
-        (out / name / "trained").touch()
+        mark.write_text(made_of)
     if not done.exists():
         test = ["task=ResDexHyper", "test=True", f"checkpoint={last}", f"experiment={name}"]
         _call(
@@ -89,7 +92,7 @@ def main() -> None:
 
     methods = {"MoE": by_k("moe_k"), "MoE+Res": by_k("moe_res_k")}
     if "l2" in results:
-        methods["MoE+Res, l2 weights"] = {max(methods["MoE+Res"] or {0: None}): results["l2"]}
+        methods["MoE+Res, l2 weights"] = {len(args.experts or shipped_experts()): results["l2"]}
     if "ppo" in results:
         methods["PPO"] = {0: results["ppo"]}
     table = report.residual_table({name: rows for name, rows in methods.items() if rows}, with_published=True)

@@ -64,6 +64,11 @@ SIZES = {"base": NUM_BASE, "full": NUM_FULL}
 """`env.observation` -> observation size."""
 
 
+def layout(num_obs: int) -> Dict[str, int]:
+    """The blocks of an observation of the first `num_obs` numbers: name -> size, in order. For checkpoints."""
+    return {name: block.size for name, block in BLOCKS.items() if block.start < num_obs}
+
+
 def full_observation(
     state: SimState, joint_limits: Tensor, yaw: Tensor, last_action: Tensor, goal: Tensor, object_code: Tensor
 ) -> Tensor:

@@ -11,9 +11,18 @@ import torch
 from resdex_tasks.errors import UserError
 from resdex_tasks.files import read_plain, write_atomically
 from resdex_tasks.objects.encoder import SHIPPED_ENCODER
+from resdex_tasks.observations import SIZES, layout
 from resdex_tasks.paths import CHECKPOINT_DIR
 
 FORMAT = "resdex-1"
+INITIAL = (
+    "network.mixture.weightStd",
+    "network.mixture.residualStd",
+    "network.space.continuous.mu_init.",
+    "network.space.continuous.sigma_init.",
+    "network.mlp.initializer.",
+)
+"""Settings of `train` that only say how weights begin: a checkpoint's are there already."""
 
 
 def versions() -> Dict[str, str]:
@@ -69,6 +78,8 @@ def read_checkpoint(name: str) -> Dict[str, Any]:
     path = find_checkpoint(name)
     state = read_plain(path, FORMAT, "a policy's checkpoint")
     missing = [key for key in ("kind", "train", "model") if key not in state]
+    if not missing and "network" not in state["train"]:
+        missing = ["train.network"]
     if missing:
         raise UserError(f"{path} is an incomplete checkpoint: it lacks '{missing[0]}'")
     return state
@@ -76,12 +87,21 @@ def read_checkpoint(name: str) -> Dict[str, Any]:
 
 def check_fits(state: Mapping[str, Any], description: Mapping[str, Any], name: str) -> None:
     """Raise UserError unless a checkpoint's kind of policy, network and normalisation are those of `description`."""
-    if state["kind"] != description["kind"]:
-        raise UserError(f"{name} holds a '{state['kind']}' policy; this run needs '{description['kind']}'")
+    check_sees(state, description["kind"], name)
     theirs, ours = flat(state["train"]), flat(description["train"])
     for key in sorted({*theirs, *ours}):
-        if theirs.get(key) != ours.get(key):
+        if theirs.get(key) != ours.get(key) and not key.startswith(INITIAL):
             raise UserError(f"{name} was trained with {key}={theirs.get(key)}, this run has {key}={ours.get(key)}")
+
+
+def check_sees(state: Mapping[str, Any], kind: str, name: str) -> None:
+    """Raise UserError unless a checkpoint's policy sees the observation `kind`, laid out as it is here."""
+    if state["kind"] != kind:
+        raise UserError(f"{name} holds a '{state['kind']}' policy; this run needs '{kind}'")
+    blocks = layout(SIZES[kind]) if kind in SIZES else None
+    theirs = state.get("observation_layout", blocks)
+    if theirs != blocks or list(theirs or ()) != list(blocks or ()):
+        raise UserError(f"{name} sees {', '.join(theirs)}; here a '{kind}' policy sees {', '.join(blocks or ())}")
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:

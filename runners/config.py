@@ -203,7 +203,7 @@ def _check_values(cfg: DictConfig) -> None:
     units = cfg.train.params.network.mlp["units"]
     if OmegaConf.is_list(units) is False or len(units) == 0 or any(type(u) is not int or u < 1 for u in units):
         raise UserError(f"train.params.network.mlp.units is {units}; it must be a list of layer sizes")
-    for key in ("experiment", "task_name", "checkpoint"):
+    for key in ("experiment", "task_name", "checkpoint", "runs_dir", "stage1"):
         if not isinstance(cfg[key], str):
             raise UserError(f"{key} is {cfg[key]!r}; it must be a text")
     for key in ("experiment", "task_name"):

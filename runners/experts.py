@@ -41,7 +41,7 @@ def read_experts(names: Sequence[str]) -> ExpertBundle:
 
     UserError: there are none; one is no base policy, was built otherwise than the first, or is there twice.
     """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
         raise UserError(f"experts is {names!r}; it must be a list of checkpoints: experts=[a.pth,b.pth]")
     if not names:
         raise UserError("experts is empty; a hyper-policy mixes at least one base expert")
@@ -83,6 +83,7 @@ def _read(name: str) -> _Expert:
         raise UserError(f"{name} is a hyper-policy, not a base expert")
     if state["kind"] not in SIZES:
         raise UserError(f"{name} holds a '{state['kind']}' policy; an expert is a base policy")
+    checkpoints.check_sees(state, state["kind"], name)
     for key, wanted in (("name", "actor_critic"), ("separate", True)):
         if network.get(key) != wanted:
             raise UserError(f"{name} has train.params.network.{key}={network.get(key)}; an expert needs {wanted}")

@@ -1,6 +1,8 @@
 """`python train.py key=value ...`: train, resume or evaluate a policy."""
 
+import os
 import sys
+from pathlib import Path
 from typing import List, Optional, Sequence
 
 from omegaconf import DictConfig
@@ -12,6 +14,8 @@ from runners.monitor import TrainingStopped
 from runners.playing import test
 from runners.training import train
 
+STAGE_2 = "_stage2"
+"""Ending of the name of the folder of a second stage that follows a first."""
 EVALUATED_OBJECTS, EVALUATED_EPISODES = 132, 500
 """At most so many objects of each split, and at least so many episodes of each, in the evaluation after a training."""
 
@@ -54,30 +58,38 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
 def _train(cfg: DictConfig, overrides: Sequence[str]) -> None:
     """One training, and what follows it: the second stage, then an evaluation on all splits."""
+    follows = cfg.follow_up and not cfg.multi_gpu
+    if follows and cfg.task.next is not None and cfg.experiment:
+        taken = Path(cfg.runs_dir) / f"{cfg.experiment}{STAGE_2}"
+        if (taken / "nn" / "last.pth").exists():
+            raise UserError(
+                f"{taken} holds a training: name another experiment, or stop after this stage: follow_up=false"
+            )
     folder = train(cfg, overrides)
-    if cfg.multi_gpu or not cfg.follow_up:
-        return
+    last = f"{folder}/nn/last.pth"
     if cfg.task.next is not None:
         changed = ("task=", "stage1=", "checkpoint=", "experiment=", "experts=")
         kept = [o for o in overrides if not o.startswith(changed)]
-        more = [f"task={cfg.task.next}", f"stage1={folder}/nn/last.pth", f"experiment={folder.name}_stage2"]
-        print(f"\n{cfg.task.next}, from {folder}/nn/last.pth")
+        more = [f"task={cfg.task.next}", f"stage1={last}", f"experiment={folder.name}{STAGE_2}"]
+        if not follows:
+            if int(os.environ.get("RANK", "0")) == 0:
+                print(f"what follows: train.py {' '.join(more)} ...")
+            return
+        print(f"\n{cfg.task.next}, from {last}")
         _train(load_config([*kept, *more])[0], [*kept, *more])
-    elif cfg.task.stage is not None:
-        print(f"\nevaluation of {folder}/nn/last.pth")
+    elif follows and cfg.task.stage is not None:
+        print(f"\nevaluation of {last}")
         own = [o for o in overrides if o.split("=", 1)[0] not in ("stage1", "experts", "experiment", "checkpoint")]
-        test(
-            load_config([*own, *_on_all_splits(cfg), f"checkpoint={folder}/nn/last.pth", f"experiment={folder.name}"])[
-                0
-            ]
-        )
+        more = [*_on_all_splits(cfg), f"checkpoint={last}", f"experiment={folder.name}"]
+        test(load_config([*own, *more])[0])
 
 
 def _on_all_splits(cfg: DictConfig) -> List[str]:
     """The overrides that evaluate on what a training did not see, too, where the source has it."""
-    if cfg.objects.source != "zoo" or cfg.objects.split != "train" or cfg.objects.names is not None:
+    objects = cfg.objects
+    if objects.source != "zoo" or objects.split != "train" or objects.names or objects.categories:
         return ["test=True"]
-    count = min(cfg.objects.count or EVALUATED_OBJECTS, EVALUATED_OBJECTS)
+    count = min(objects.count or EVALUATED_OBJECTS, EVALUATED_OBJECTS)
     episodes = cfg.num_episodes or EVALUATED_EPISODES
     return ["test=True", f"objects.split=[{','.join(SPLITS)}]", f"objects.count={count}", f"num_episodes={episodes}"]
 

@@ -72,8 +72,9 @@ class ResDexPPO(A2CAgent):
     def train_epoch(self) -> Any:
         """One iteration. Every GPU's policy sees through the first one's running statistics."""
         if self.multi_gpu:
-            for buffer in self.model.buffers():
-                torch.distributed.broadcast(buffer, 0)
+            for name, buffer in self.model.named_buffers():
+                if ".experts." not in name:  # frozen: the same on every GPU from the start
+                    torch.distributed.broadcast(buffer, 0)
         result = super().train_epoch()
         self._count_troubles()
         return result
@@ -134,7 +135,8 @@ class ResDexPPO(A2CAgent):
         state = checkpoints.read_checkpoint(fn)
         checkpoints.check_fits(state, self.config["description"], fn)
         self.set_weights(state)
-        print(f"starts from the weights of {fn} ({state['frame']:,} steps), with a fresh optimizer")
+        if self.global_rank == 0:
+            print(f"starts from the weights of {fn} ({state.get('frame', 0):,} steps), with a fresh optimizer")
 
     def restore(self, fn: str, set_epoch: bool = True) -> None:
         """Go on from a checkpoint; from a policy-only one, start a new training from its weights."""

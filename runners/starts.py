@@ -35,9 +35,9 @@ def find_start(cfg: Mapping[str, Any]) -> Start:
     UserError: a file is missing, or does not do.
     """
     network = cfg["train"]["params"]["network"]
-    if "mixture" not in network:
-        return Start()
-    own = str(cfg["checkpoint"])
+    own, mixes = str(cfg["checkpoint"]), "mixture" in network
+    if not mixes:  # plain multi-task PPO has stages too
+        return Start(stage1=find_stage1(cfg)) if cfg["task"]["stage"] == 2 and not own else Start()
     if own or cfg["task"]["stage"] == 2:
         name = own or find_stage1(cfg)
         state = checkpoints.read_checkpoint(name)
@@ -76,10 +76,11 @@ def find_stage1(cfg: Mapping[str, Any]) -> str:
     if cfg["stage1"] != NEWEST:
         return str(checkpoints.find_checkpoint(cfg["stage1"]))
     runs = sorted(Path(cfg["runs_dir"]).glob("*/nn/last.pth"), key=lambda path: path.stat().st_mtime, reverse=True)
+    mixes = "mixture" in cfg["train"]["params"]["network"]
     for last in runs:
-        if _is_stage1(last.parent.parent / "config.yaml"):
+        if _is_stage1(last.parent.parent / "config.yaml", mixes):
             return str(last)
-    if (CHECKPOINT_DIR / f"{SHIPPED_STAGE1}.pth").is_file():
+    if mixes and (CHECKPOINT_DIR / f"{SHIPPED_STAGE1}.pth").is_file():
         return SHIPPED_STAGE1
     raise UserError(
         f"the second stage starts from a first one, and {cfg['runs_dir']}/ holds none: train task=ResDexHyper first, "
@@ -87,9 +88,10 @@ def find_stage1(cfg: Mapping[str, Any]) -> str:
     )
 
 
-def _is_stage1(config: Path) -> bool:
+def _is_stage1(config: Path, mixes: bool) -> bool:
+    """Whether a run's configuration is a first stage's, with experts or (plain PPO) without."""
     try:
-        task: Dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))["task"]
-        return task.get("stage") == 1
+        cfg: Dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
+        return cfg["task"].get("stage") == 1 and ("mixture" in cfg["train"]["params"]["network"]) == mixes
     except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
         return False

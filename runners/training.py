@@ -19,7 +19,7 @@ from resdex_tasks import networks
 from resdex_tasks.errors import UserError
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
-from resdex_tasks.observations import BLOCKS
+from resdex_tasks.observations import layout
 from runners import checkpoints, evaluate, playing, vec_env
 from runners.config import plain, save_config
 from runners.hyper import HyperPPO
@@ -46,6 +46,10 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     folder = runs / name
     rank = int(os.environ.get("RANK", "0")) if cfg.multi_gpu else 0
     start = find_start(container)
+    if cfg.checkpoint:
+        checkpoints.check_sees(
+            checkpoints.read_checkpoint(cfg.checkpoint), container["task"]["env"]["observation"], cfg.checkpoint
+        )
     task = make_task(container, cfg.num_envs, cfg.seed + rank)
     params, description = container["train"]["params"], describe(container, task, overrides)
     if cfg.checkpoint:  # refused before anything is written
@@ -100,6 +104,7 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
             raise
         finally:
             monitor.close()
+            vec_env.release()
     if rank != 0:
         return folder
     means = monitor.window.means()
@@ -116,7 +121,7 @@ def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> 
     return {
         "kind": task.config.observation,
         "observation_size": task.num_obs,
-        "observation_layout": {name: block.size for name, block in BLOCKS.items() if block.start < task.num_obs},
+        "observation_layout": layout(task.num_obs),
         "train": {
             "network": params["network"],
             "normalize_input": params["config"]["normalize_input"],
@@ -135,9 +140,19 @@ def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> 
 def _check_checkpoint(name: str, description: Dict[str, Any], max_epochs: int) -> None:
     state = checkpoints.read_checkpoint(name)
     checkpoints.check_fits(state, description, name)
-    if "optimizer" in state and state["epoch"] >= max_epochs:
+    if "optimizer" not in state:
+        return
+    theirs, ours = state["task"].get("stage"), description["task"]["stage"]
+    if theirs != ours:
+        raise UserError(
+            f"{name} is a training of {state['task']['name']}, with which this run of {description['task']['name']} "
+            "cannot go on" + (f"; stage1={name} starts the second stage from it" if (theirs, ours) == (1, 2) else "")
+        )
+    if state["epoch"] >= max_epochs:
+        following = description["task"]["next"]
         raise UserError(
             f"{name} has done its {state['epoch']} iterations: a max_iterations above {state['epoch']} goes on"
+            + (f", and task={following} stage1={name} is what follows" if following else "")
         )
 
 

@@ -1,8 +1,10 @@
 """The task as rl_games sees it."""
 
+import gc
 from typing import Any, Dict, Mapping, Tuple
 
 import numpy as np
+import torch
 from rl_games.common import env_configurations, vecenv
 from rl_games.common.gym_compat import gym
 from rl_games.common.ivecenv import IVecEnv
@@ -59,6 +61,18 @@ class GraspVecEnv(IVecEnv):
         if env_state is not None:
             self.task.set_state(env_state)
             self._restored = True
+
+
+def release() -> None:
+    """Let go of the registered environment: its simulator's memory is for the next one."""
+    vecenv.register("RESDEX", _no_environment)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _no_environment(config_name: str, num_actors: int, **kwargs: Any) -> "GraspVecEnv":
+    raise RuntimeError("no task is registered: vec_env.register comes first")
 
 
 def register(task: GraspTask, rl_device: str) -> None:

@@ -1,10 +1,13 @@
 """Training the hyper-policy: its experts, its two stages, its checkpoints."""
 
+import os
+
 import pytest
 import torch
 from command_line import TINY, assert_one_sentence, call, files, train
 
-from runners import checkpoints
+from resdex_tasks.observations import layout
+from runners import checkpoints, launch
 from runners.config import load_config, plain
 from runners.experts import read_experts
 from runners.playing import evaluation_task
@@ -126,25 +129,34 @@ def test_rl_games_own_player_composes_too(at_experts, monkeypatch):
 
 def test_training_acts_with_the_composed_action(at_experts, monkeypatch):
     """The environment gets 24 clamped numbers, PPO stores the 26 that it sampled."""
+    from resdex_tasks.networks.experts import FrozenExperts
     from runners import vec_env
     from runners.hyper import HyperPPO
 
-    seen, stepped = [], []
+    monkeypatch.chdir(at_experts)
+    bundle = read_experts(["e0.pth", "e1.pth"])
+    experts = FrozenExperts(bundle.spec)
+    experts.load_state_dict(bundle.weights)
+    sampled, stepped = [], []
     step, preprocess = vec_env.GraspVecEnv.step, HyperPPO.preprocess_actions
-    monkeypatch.setattr(vec_env.GraspVecEnv, "step", lambda self, a: (stepped.append(a.clone()), step(self, a))[1])
+
+    def spy_step(self, actions):
+        stepped.append((self.task.obs.clone(), actions.clone()))  # what the environment showed last
+        return step(self, actions)
 
     def spy(self, actions):
-        out = preprocess(self, actions)
-        composed, _ = self.model.a2c_network.compose(self.obs["obs"], actions)
-        seen.append((actions.clone(), composed.clamp(-1, 1)))
-        return out
+        sampled.append(actions.clone())
+        return preprocess(self, actions)
 
+    monkeypatch.setattr(vec_env.GraspVecEnv, "step", spy_step)
     monkeypatch.setattr(HyperPPO, "preprocess_actions", spy)
     train(at_experts, *HYPER, "max_iterations=1")
-    assert len(seen) == len(stepped) == 4
-    for (hyper, composed), action in zip(seen, stepped):
+    assert len(sampled) == len(stepped) == 4
+    for hyper, (obs, action) in zip(sampled, stepped):
         assert hyper.shape == (4, 26) and action.shape == (4, 24)
-        assert torch.equal(composed, action)
+        weights, base = hyper[:, :2].softmax(dim=1), experts(obs)
+        by_hand = weights[:, :1] * base[0] + weights[:, 1:] * base[1] + hyper[:, 2:]
+        torch.testing.assert_close(action, by_hand.clamp(-1, 1))
 
 
 def test_a_mixture_without_residual_trains(at_experts):
@@ -208,17 +220,90 @@ def test_stage_2_pays_for_success_alone(at_experts):
 
 
 def test_stage_2_takes_the_newest_stage_1_by_itself(at_experts):
-    train(at_experts, *HYPER, "experiment=first", "max_iterations=1")
+    """Of the runs with experts: neither a base policy nor plain PPO, however new they are."""
+    train(at_experts, *HYPER, "experiment=old", "max_iterations=1")
+    train(at_experts, *HYPER, "experiment=new", "max_iterations=1")
     train(at_experts, "experiment=a_base", "max_iterations=1")
+    train(at_experts, *HYPER[:4], "train=ResDexBasePPO", "experiment=plain", "max_iterations=1")
+    for age, name in enumerate(["plain", "a_base", "new", "old"]):
+        os.utime(str(at_experts / "runs" / name / "nn" / "last.pth"), (1e9 - age, 1e9 - age))
     outcome = tiny(at_experts, *STAGE2)
     assert outcome.status == 0, outcome.err
-    assert "starts from the weights of runs/first/nn/last.pth" in outcome.out
+    assert "starts from the weights of runs/new/nn/last.pth" in outcome.out
+
+
+def test_plain_ppo_has_a_second_stage_too(at_experts):
+    train(at_experts, *HYPER[:4], "train=ResDexBasePPO", "experiment=plain", "max_iterations=1")
+    outcome = tiny(at_experts, *STAGE2, "train=ResDexBasePPO", "stage1=runs/plain/nn/last.pth")
+    assert outcome.status == 0, outcome.err
+    assert "starts from the weights of runs/plain/nn/last.pth" in outcome.out
+
+
+def test_stage_2_does_not_go_on_with_a_stage_1(at_experts):
+    """checkpoint= is for one's own training: stage 1's must not be overwritten."""
+    train(at_experts, *HYPER, "experiment=first", "max_iterations=1")
+    before = files(at_experts)
+    outcome = tiny(at_experts, *STAGE2, "checkpoint=runs/first/nn/last.pth", "max_iterations=9")
+    assert_one_sentence(outcome, "training of ResDexHyper", "stage1=runs/first/nn/last.pth")
+    assert files(at_experts) == before
+
+
+def test_a_finished_stage_1_says_what_follows(at_experts):
+    train(at_experts, *HYPER, "experiment=first", "max_iterations=1")
+    overrides = [*TINY, *HYPER, "checkpoint=runs/first/nn/last.pth", "max_iterations=1"]
+    assert_one_sentence(call(at_experts, *overrides), "task=ResDexHyperStage2 stage1=runs/first/nn/last.pth")
+
+
+def test_a_second_stage_that_is_there_is_told_before_the_first(at_experts):
+    train(at_experts, *STAGE2, "stage1=stage1.pth", "experiment=run_stage2")
+    before = files(at_experts)
+    overrides = [o for o in HYPER if not o.startswith("follow_up")]
+    assert_one_sentence(tiny(at_experts, *overrides), "runs/run_stage2 holds a training", "follow_up=false")
+    assert files(at_experts) == before
+
+
+def test_a_stage_1_of_other_first_noise_will_do(at_experts):
+    """Initial values are in the weights that are taken over."""
+    outcome = tiny(at_experts, *STAGE2, "stage1=stage1.pth", "residual_std=0.7")
+    assert outcome.status == 0, outcome.err
+
+
+def test_another_order_of_the_observation_is_refused(at_experts):
+    state = state_of(at_experts / "stage1.pth")
+    swap_two_blocks(state)
+    checkpoints.write_checkpoint(at_experts / "swapped.pth", state)
+    assert_one_sentence(tiny(at_experts, *STAGE2, "stage1=swapped.pth"), "swapped.pth sees fingertips, joint_pos")
+
+
+@pytest.mark.parametrize(
+    "overrides, expected",
+    [
+        (
+            (),
+            [
+                "test=True",
+                "objects.split=[train,unseen_object,unseen_category]",
+                "objects.count=132",
+                "num_episodes=500",
+            ],
+        ),
+        (("objects.count=9", "num_episodes=7"), ["objects.count=9", "num_episodes=7"]),
+        (("objects.categories=[mug]",), ["test=True"]),
+        (("objects=starter",), ["test=True"]),
+        (("objects.split=unseen_object",), ["test=True"]),
+    ],
+)
+def test_what_is_evaluated_after_a_training(overrides, expected):
+    cfg = load_config(["sim=mujoco", "task=ResDexHyper", *overrides])[0]
+    chosen = launch._on_all_splits(cfg)
+    assert chosen == expected if len(expected) in (1, 4) else set(expected) <= set(chosen)
 
 
 @pytest.mark.parametrize(
     "overrides, culprits",
     [
         (("stage1=nowhere.pth",), ("nowhere.pth",)),
+        (("stage1=3",), ("stage1 is 3",)),
         (("stage1=e0.pth",), ("e0.pth", "not a hyper-policy")),
         (("stage1=stage1.pth", "experts=[e0.pth]"), ("stage1.pth mixes 2 experts", "are 1")),
         (("stage1=stage1.pth", "experts=[e1.pth,e0.pth]"), ("stage1.pth holds the experts", "are others")),
@@ -257,8 +342,13 @@ def broken(folder, name, change):
     checkpoints.write_checkpoint(folder / name, state)
 
 
+def swap_two_blocks(state):
+    first, second, *others = state["observation_layout"].items()
+    state["observation_layout"] = dict([second, first, *others])
+
+
 def see_everything(state):
-    state["kind"] = "full"
+    state["kind"], state["observation_layout"] = "full", layout(227)
     for name in ("a2c_network.actor_mlp.0.weight", "running_mean_std.running_mean", "running_mean_std.running_var"):
         tensor = state["model"][name]
         state["model"][name] = torch.cat((tensor, torch.ones(*tensor.shape[:-1], 227 - 153)), dim=-1)
@@ -269,6 +359,9 @@ def see_everything(state):
     [
         ("[]", ("experts is empty",)),
         ("e0.pth", ("must be a list",)),
+        ("null", ("must be a list",)),
+        ("3", ("must be a list",)),
+        ("[swapped.pth]", ("swapped.pth sees fingertips, joint_pos",)),
         ("[e0.pth,e2.pth]", ("e2.pth has units=[8]", "e0.pth has units=[16, 16]")),
         ("[e0.pth,e1.pth,e0.pth]", ("e0.pth and e0.pth are the same expert",)),
         ("[e0.pth,nowhere.pth]", ("nowhere.pth",)),
@@ -287,6 +380,7 @@ def test_a_wrong_bundle_is_refused_in_one_sentence(at_experts, bundle, culprits)
     broken(folder, "normal.pth", lambda s: s["train"].update(normalize_input=False))
     broken(folder, "odd.pth", lambda s: s.update(kind="vision"))
     broken(folder, "shared.pth", lambda s: s["train"]["network"].update(separate=False))
+    broken(folder, "swapped.pth", swap_two_blocks)
     broken(folder, "cut.pth", lambda s: s["model"].pop("a2c_network.mu.bias"))
     broken(folder, "shape.pth", lambda s: s["model"].update({"a2c_network.mu.bias": torch.zeros(3)}))
     before = files(folder)
