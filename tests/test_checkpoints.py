@@ -82,7 +82,7 @@ def test_a_missing_folder_is_one_sentence(tmp_path):
     assert files(tmp_path) == {}
 
 
-MARKS = {"format": checkpoints.FORMAT, "kind": "base", "train": {}, "model": {}}
+MARKS = {"format": checkpoints.FORMAT, "kind": "base", "train": {"network": {}}, "model": {}}
 
 
 @given(st.integers(-(2**31), 2**31), st.floats(allow_nan=False), st.text(max_size=5))
@@ -287,8 +287,10 @@ def test_evaluation_takes_the_network_from_the_checkpoint(resumable, tmp_path, s
 
 
 def test_evaluation_takes_the_observation_from_the_checkpoint(tmp_path):
-    train(tmp_path, "task.env.observation=full", "max_iterations=1")
-    outcome = call(tmp_path, *EVALUATION, "num_envs=2", "test=True", "checkpoint=runs/run/nn/last.pth")
+    train(tmp_path, "task.env.observation=full", "objects.codes=shipped", "max_iterations=1")
+    outcome = call(
+        tmp_path, *EVALUATION, "num_envs=2", "test=True", "checkpoint=runs/run/nn/last.pth", "objects.codes=shipped"
+    )
     assert outcome.status == 0, outcome.err
 
 
