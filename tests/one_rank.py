@@ -13,7 +13,7 @@ import torch
 from rl_games.common import a2c_common
 
 from resdex_tasks.grasp_task import GraspTask
-from runners import config, launch, ppo, training
+from runners import config, hyper, launch, ppo, training
 
 
 class PinnedDevice(dict):
@@ -23,7 +23,9 @@ class PinnedDevice(dict):
         super().__setitem__(key, "cpu" if key == "device" else value)
 
 
-class OnCpu(ppo.ResDexPPO):
+class OnCpu:
+    """What a process writes down of its agent."""
+
     def __init__(self, base_name, params):
         params["config"] = PinnedDevice(params["config"])
         super().__init__(base_name, params)
@@ -45,6 +47,14 @@ class OnCpu(ppo.ResDexPPO):
                 json.dump(result, file)
 
 
+class BaseOnCpu(OnCpu, ppo.ResDexPPO):
+    pass
+
+
+class HyperOnCpu(OnCpu, hyper.HyperPPO):
+    pass
+
+
 def diverged_before(init, count):
     def with_count(task, *args):
         init(task, *args)
@@ -63,7 +73,7 @@ if __name__ == "__main__":
     join = a2c_common.dist.init_process_group
     a2c_common.dist.init_process_group = lambda backend, **where: join("gloo", **where)
     torch.cuda.set_device = lambda index: None
-    launch.load_config, training.ResDexPPO = load_config, OnCpu
+    launch.load_config, training.ResDexPPO, training.HyperPPO = load_config, BaseOnCpu, HyperOnCpu
     # as if physics had broken down: once in the first process, twice in the second
     GraspTask.__init__ = diverged_before(GraspTask.__init__, 1 + int(os.environ["RANK"]))
     sys.exit(launch.main(sys.argv[2:]))

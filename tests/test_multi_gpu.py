@@ -83,3 +83,12 @@ def test_a_resumed_training_goes_on_together(trained, folder):
     assert torch.load(last, weights_only=True)["epoch"] == 4
     assert first["weights"] == second["weights"] and first["weights"] != trained[0][0]["weights"]
     assert first["obs"] != second["obs"]
+
+
+def test_a_hyper_policy_learns_in_both_and_says_what_follows(folder):
+    pytest.importorskip("mujoco.batch")
+    hyper = ["task=ResDexHyper", "objects=starter", "objects.names=[box,sphere]", "experiment=hyper"]
+    (first, second), (out, other) = run_two(folder, *hyper)
+    assert first["weights"] == second["weights"]
+    assert first["statistics"] == second["statistics"]
+    assert "task=ResDexHyperStage2 stage1=runs/hyper/nn/last.pth" in out and "Stage2" not in other
