@@ -16,6 +16,8 @@ from runners.training import train
 
 STAGE_2 = "_stage2"
 """Ending of the name of the folder of a second stage that follows a first."""
+OWN = ("stage1", "checkpoint", "experiment", "experts")
+"""Keys of a training that do not hold for what follows it."""
 EVALUATED_OBJECTS, EVALUATED_EPISODES = 132, 500
 """At most so many objects of each split, and at least so many episodes of each, in the evaluation after a training."""
 
@@ -68,8 +70,7 @@ def _train(cfg: DictConfig, overrides: Sequence[str]) -> None:
     folder = train(cfg, overrides)
     last = f"{folder}/nn/last.pth"
     if cfg.task.next is not None:
-        changed = ("task=", "stage1=", "checkpoint=", "experiment=", "experts=")
-        kept = [o for o in overrides if not o.startswith(changed)]
+        kept = _without(overrides, "task", *OWN)
         more = [f"task={cfg.task.next}", f"stage1={last}", f"experiment={folder.name}{STAGE_2}"]
         if not follows:
             if int(os.environ.get("RANK", "0")) == 0:
@@ -79,9 +80,12 @@ def _train(cfg: DictConfig, overrides: Sequence[str]) -> None:
         _train(load_config([*kept, *more])[0], [*kept, *more])
     elif follows and cfg.task.stage is not None:
         print(f"\nevaluation of {last}")
-        own = [o for o in overrides if o.split("=", 1)[0] not in ("stage1", "experts", "experiment", "checkpoint")]
         more = [*_on_all_splits(cfg), f"checkpoint={last}", f"experiment={folder.name}"]
-        test(load_config([*own, *more])[0])
+        test(load_config([*_without(overrides, *OWN), *more])[0])
+
+
+def _without(overrides: Sequence[str], *keys: str) -> List[str]:
+    return [o for o in overrides if o.split("=", 1)[0] not in keys]
 
 
 def _on_all_splits(cfg: DictConfig) -> List[str]:
