@@ -20,6 +20,7 @@ from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.objects.surface import shape_hash
 from runners import propose, shape_commands, video
 from runners.config import load_config, plain
+from runners.splits import evenly
 
 TILE = 200
 """Pixels of one picture on a contact sheet."""
@@ -78,8 +79,7 @@ def show_objects(args: argparse.Namespace) -> None:
 
 def spread(objects: ObjectSet, limit: int) -> List[GraspObject]:
     """At most `limit` objects, evenly over the set."""
-    count = min(limit, len(objects))
-    return [objects[round(i)] for i in np.linspace(0, len(objects) - 1, count)]
+    return evenly(objects, limit)
 
 
 def contact_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:

@@ -1,12 +1,13 @@
 """Which objects of every split policies are tested on after a training."""
 
-from typing import Any, Dict, List, Mapping, Set
+from typing import Any, Dict, List, Mapping, Sequence, Set, TypeVar
 
 import numpy as np
 
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.zoo import parse_name, split_names
 
+T = TypeVar("T")
 _, UNSEEN_OBJECT, UNSEEN_CATEGORY = SPLITS
 
 
@@ -19,7 +20,7 @@ def test_objects(config: Mapping[str, Any], trained: ObjectSet, limit: int) -> D
     Args:
         config: the group `objects` that made `trained`.
     """
-    out = {split: _evenly([o.name for o in trained if o.split == split], limit) for split in SPLITS}
+    out = {split: evenly([o.name for o in trained if o.split == split], limit) for split in SPLITS}
     if config["source"] == "zoo":
         seen = {o.category for o in trained}
         for split in (UNSEEN_OBJECT, UNSEEN_CATEGORY):
@@ -34,7 +35,7 @@ def _unseen(seed: int, split: str, seen: Set[str], limit: int) -> List[str]:
     return [name for name in split_names(seed)[split] if (parse_name(name)[0] in seen) == wanted][:limit]
 
 
-def _evenly(names: List[str], limit: int) -> List[str]:
-    if len(names) <= limit:
-        return names
-    return [names[round(i)] for i in np.linspace(0, len(names) - 1, limit)]
+def evenly(items: Sequence[T], limit: int) -> List[T]:
+    """At most `limit` of the items, evenly over them, in their order."""
+    count = min(limit, len(items))
+    return [items[round(i)] for i in np.linspace(0, len(items) - 1, count)]
