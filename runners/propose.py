@@ -1,20 +1,22 @@
 """The command of `runners.objects` that finds grasp proposals for a set of objects.
 
-Candidates are tried in the simulator as the task would meet them. In the first round they are random; in each further
-round they are variations of those that did best, as these were when their fingers had closed. These trials are quick;
-what holds is tried once more at length, elsewhere and slightly displaced, and the most stable are kept. No object waits
-for another: each begins its next round when its last has ended, so that the environments are always full. An object's
-proposals depend on the object, the seed and the settings alone, not on the objects beside it. The file is written after
-every batch; run again, the command goes on with the objects that are missing.
+Candidates are tried in the simulator as the task would meet them. In the first round most of them are grasps of similar
+objects, of the batches before or of a file, and the others random; in each further round they are variations of those
+that did best, as these were when their fingers had closed. These trials are quick; what holds is tried once more at
+length, elsewhere and slightly displaced, and the most stable are kept. No object waits for another: each begins its
+next round when its last has ended, so that the environments are always full. An object's proposals depend on the
+object, the seed, the settings and the grasps it begins with, not on the objects beside it in its batch. The file is
+written after every batch; run again, the command goes on with the objects that are missing.
 """
 
 import argparse
+import hashlib
 import math
 import zlib
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
@@ -27,7 +29,9 @@ from resdex_tasks.make import SIMS, SimRequest
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
 from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
-from resdex_tasks.objects.proposals_file import Found, found_for, read_found, write_found
+from resdex_tasks.objects.proposals_file import SHIPPED_PROPOSALS, Found, found_for, read_found, write_found
+from resdex_tasks.objects.similar import similar_grasps
+from resdex_tasks.paths import SHIPPED
 from resdex_tasks.sims.base import GraspSim, WristLaw
 from runners.grasp_trials import FULL_COURSE, QUICK_COURSE, Course, Outcomes, Stage, replay_trials
 
@@ -40,6 +44,9 @@ STRAY_COST = 0.05
 """m of slip that a radian of it is worth when proposals are compared."""
 ENOUGH = 1.25
 """Times the wanted number must hold in the rounds, before what held is tried once more."""
+
+SIMILAR_PART = 0.75
+"""Part of the first round's candidates that are adapted from similar objects, where there are examples."""
 
 MakeSim = Callable[[ObjectSet, int], GraspSim]
 """A simulator with so many environments for a set."""
@@ -108,9 +115,7 @@ class _Tried:
 
     def take(self, rows: np.ndarray, closed: bool = False) -> GraspProposals:
         """Some of the grasps, as they were tried or as they were when the fingers had closed."""
-        tables = self.closed if closed else self.grasps
-        fields = ("rotation", "translation", "joint_pos", "rest_rotation")
-        return GraspProposals(**{f: np.concatenate([getattr(g, f) for g in tables])[rows] for f in fields})
+        return GraspProposals.joined(self.closed if closed else self.grasps).take(rows)
 
     def best(self, count: int, grade: Optional[int] = None) -> np.ndarray:
         """The rows (of one grade): those that held, by grade and slip, then those that lasted longest."""
@@ -123,16 +128,18 @@ def propose(
     objects: ObjectSet,
     settings: Settings,
     num_envs: int = 128,
-    progress: Optional[Callable[[int], None]] = None,
+    examples: Sequence[Found] = (),
+    progress: Optional[Callable[[], Any]] = None,
 ) -> List[Found]:
     """Proposals of each object, the most stable first; None for an object of which no grasp held.
 
     Args:
-        progress: called with the number of trials that ended, whenever some did.
+        examples: grasps of other objects, to begin with those of the most similar ones.
+        progress: called whenever the search for an object has ended.
     """
     sim = make_sim(objects, num_envs)
     stage = Stage(sim)
-    searches = [_Search(sim, objects, i, settings) for i in range(len(objects))]
+    searches = [_Search(sim, objects, i, settings, examples) for i in range(len(objects))]
     owner: List[_Search] = []  # of each trial
     for search in searches:
         owner += search.go_on(stage)
@@ -142,17 +149,20 @@ def propose(
             owner[trial].waiting -= 1
         for search in {id(owner[trial]): owner[trial] for trial in ended}.values():
             if search.waiting == 0:
-                owner += search.go_on(stage)
-        if progress is not None and ended:
-            progress(len(ended))
+                more = search.go_on(stage)
+                owner += more
+                if progress is not None and not more:
+                    progress()
     return [search.found() for search in searches]
 
 
 class _Search:
     """The search for one object's proposals: rounds of trials, each of which begins when the one before has ended."""
 
-    def __init__(self, sim: GraspSim, objects: ObjectSet, index: int, settings: Settings) -> None:
-        self.sim, self.objects, self.index, self.settings = sim, objects, index, settings
+    def __init__(
+        self, sim: GraspSim, objects: ObjectSet, index: int, settings: Settings, examples: Sequence[Found]
+    ) -> None:
+        self.sim, self.objects, self.index, self.settings, self.examples = sim, objects, index, settings, examples
         self.thing = objects[index]
         self.tried = _Tried()
         self.round = 0
@@ -184,12 +194,21 @@ class _Search:
             return self._add(stage, FULL_COURSE, generators=[self._generator(self.round, 1)], **noise)
         rng = self._generator(self.round)
         if self.round == 0:
-            self.grasps = sample_candidates(self.thing, self.settings.candidates, rng)
+            self.grasps = self._first(rng)
         else:
             parents = tried.take(tried.best(self.settings.parents), closed=True)
             self.grasps = vary_candidates(self.thing, parents, self.settings.variations, rng)
         self.round += 1
         return self._add(stage, QUICK_COURSE)
+
+    def _first(self, rng: np.random.Generator) -> GraspProposals:
+        """The candidates of the first round."""
+        count = self.settings.candidates
+        similar = similar_grasps(self.thing, self.examples, min(round(SIMILAR_PART * count), count - 1))
+        if similar is None:
+            return sample_candidates(self.thing, count, rng)
+        adapted = vary_candidates(self.thing, similar, len(similar), rng)
+        return GraspProposals.joined([adapted, sample_candidates(self.thing, count - len(similar), rng)])
 
     def _add(self, stage: Stage, course: Course, **replay: Any) -> List["_Search"]:
         trials = replay_trials(self.sim, self.objects, [self.grasps], [self.index], **replay)
@@ -233,19 +252,29 @@ def run(
     batch: int = 44,
     made_by: Optional[Mapping[str, Any]] = None,
     quiet: bool = False,
+    like: Optional[Path] = None,
 ) -> List[Found]:
     """Fill the file `path` with proposals of all objects, batch by batch; objects that are in it already are kept.
 
+    Args:
+        like: a file of proposals, to begin with those of similar objects.
+
     UserError: the file was made with other settings, or from objects of the same name and another shape.
     """
-    made_by = {"settings": asdict(settings), **(made_by or {})}
+    examples: List[Found] = []
+    settings_said: Dict[str, Any] = asdict(settings)
+    if like is not None:
+        examples = list(read_found(like)[0].values())
+        settings_said["like"] = hashlib.sha256(like.read_bytes()).hexdigest()[:12]
+    made_by = {"settings": settings_said, **(made_by or {})}
     found: Dict[str, Found] = {}
     if path.exists():
         found, before = read_found(path)
-        for key, value in made_by["settings"].items():
-            if before.get("settings", {}).get(key) != value:
+        then = before.get("settings", {})
+        for key in sorted({*then, *settings_said}):
+            if then.get(key) != settings_said.get(key):
                 raise UserError(
-                    f"{path} was made with {key}={before.get('settings', {}).get(key)}, not {value}; "
+                    f"{path} was made with {key}={then.get(key)}, not {settings_said.get(key)}; "
                     "give another file, or the settings it was made with"
                 )
         for thing in objects:
@@ -255,24 +284,11 @@ def run(
     bar = tqdm(total=len(objects), initial=len(objects) - len(missing), unit="object", disable=quiet)
     for start in range(0, len(missing), batch):
         part = ObjectSet(missing[start : start + batch])
-        for f in propose(make_sim, part, settings, num_envs, _teller(bar)):
+        for f in propose(make_sim, part, settings, num_envs, [*examples, *found.values()], bar.update):
             found[f.name] = f
         write_found(path, list(found.values()), made_by)
-        bar.update(len(part))
     bar.close()
     return [found[thing.name] for thing in objects]
-
-
-def _teller(bar: tqdm) -> Callable[[int], None]:
-    """Shows on the bar how many trials of the batch have ended."""
-    trials = 0
-
-    def tell(ended: int) -> None:
-        nonlocal trials
-        trials += ended
-        bar.set_postfix_str(f"{trials} trials in this batch")
-
-    return tell
 
 
 def simulator(cfg: Mapping[str, Any]) -> MakeSim:
@@ -291,6 +307,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to fill, .npz; what is in it already is kept")
     for name, default in asdict(Settings()).items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    like = "begin with the grasps that this file of proposals, or 'shipped', has for objects of a similar size"
+    parser.add_argument("--like", metavar="FILE", help=like)
     parser.add_argument("--num_envs", type=int, default=128)
     parser.add_argument("--batch", type=int, default=44, help="objects in one scene, written together")
 
@@ -311,7 +329,8 @@ def command(args: argparse.Namespace) -> None:
         "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
     }
     torch.set_num_threads(1)  # the simulator has the cores
-    found = run(args.out, simulator(cfg), objects, settings, args.num_envs, args.batch, made_by)
+    like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like)
+    found = run(args.out, simulator(cfg), objects, settings, args.num_envs, args.batch, made_by, like=like)
     counts = np.array([0 if f.proposals is None else len(f.proposals) for f in found])
     print(f"{len(found)} objects, {counts.sum()} proposals; {100 * np.mean(counts >= 8):.1f} % have 8 or more")
     without = [f.name for f in found if f.proposals is None]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import mujoco_sim
+from grasp_checks import OBJECTS, candidates_of, make_sim
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_checks import vertices_of
@@ -14,7 +15,7 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.hand_shape import hand_spheres, joint_ranges
 from resdex_tasks.objects import make_objects, proposals_file
 from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
-from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
+from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
 from resdex_tasks.objects.rest import rest_heights
@@ -26,22 +27,8 @@ from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, holds, replay_trials
 from runners.objects import main
 from runners.propose import Settings, propose, run
 
-OBJECTS = make_objects({"source": "zoo", "names": ["bottle-0000", "mug-0000", "plate-0000"]})
 QUICK = Settings(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
 MILLIMETRE = 1e-3
-
-
-def make_sim(objects, num_envs):
-    pytest.importorskip("mujoco.batch")
-    from fakes import physics, wrist_law
-
-    from resdex_tasks.sims.mujoco import MujocoSim
-
-    return MujocoSim(objects, torch.arange(num_envs) % len(objects), physics(), wrist_law(), 1)
-
-
-def candidates_of(thing, count=12, seed=0) -> GraspProposals:
-    return sample_candidates(thing, count, np.random.default_rng(seed))
 
 
 def hands_on_table(thing, grasps):
@@ -295,10 +282,11 @@ def test_broken_files_are_one_sentence(tmp_path):
 
 
 def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
-    asked = []
+    asked, began_with = [], []
 
-    def instant(make_sim, objects, settings, num_envs, progress):
+    def instant(make_sim, objects, settings, num_envs, examples, progress):
         asked.append(objects.names)
+        began_with.append([example.name for example in examples])
         if len(asked) == 2:
             raise KeyboardInterrupt
         return [found_for(thing, 7, candidates_of(thing, 2)) for thing in objects]
@@ -310,10 +298,16 @@ def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
     assert list(read_found(path)[0]) == OBJECTS.names[:1]
     found = run(path, make_sim, OBJECTS, QUICK, batch=1, quiet=True)
     assert asked[2:] == [[name] for name in OBJECTS.names[1:]]
+    assert began_with[2:] == [OBJECTS.names[:1], OBJECTS.names[:2]], "each batch begins with what is found already"
     assert [f.name for f in found] == OBJECTS.names
     assert read_found(path)[1]["settings"] == dataclasses.asdict(QUICK)
     with pytest.raises(UserError, match="was made with seed=0, not 5"):
         run(path, make_sim, OBJECTS, dataclasses.replace(QUICK, seed=5), quiet=True)
+    other = tmp_path / "other.npz"
+    run(other, make_sim, OBJECTS[1:], QUICK, quiet=True, like=path)
+    assert began_with[-1] == OBJECTS.names
+    with pytest.raises(UserError, match=r"other\.npz was made with like=[0-9a-f]{12}, not None"):
+        run(other, make_sim, OBJECTS, QUICK, quiet=True)
     assert not list(tmp_path.glob(".*"))
 
 

@@ -5,7 +5,7 @@ Quaternions are xyzw, as everywhere above the simulators.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -48,6 +48,16 @@ class GraspProposals:
 
     def __len__(self) -> int:
         return len(self.joint_pos)
+
+    def take(self, rows: np.ndarray) -> "GraspProposals":
+        """Some of them: `rows` (K,) int or (P,) bool."""
+        return GraspProposals(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    @staticmethod
+    def joined(parts: Sequence["GraspProposals"]) -> "GraspProposals":
+        """Those of all parts, one after the other."""
+        names = [f.name for f in fields(GraspProposals)]
+        return GraspProposals(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
     def __post_init__(self) -> None:
         shapes = [a.shape for a in (self.rotation, self.translation, self.joint_pos, self.rest_rotation)]

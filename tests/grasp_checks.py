@@ -1,0 +1,23 @@
+"""Objects, a simulator and candidates for the tests of grasp proposals."""
+
+import numpy as np
+import pytest
+import torch
+from fakes import physics, wrist_law
+
+from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.object_set import GraspProposals
+from resdex_tasks.objects.proposals import sample_candidates
+
+OBJECTS = make_objects({"source": "zoo", "names": ["bottle-0000", "mug-0000", "plate-0000"]})
+
+
+def make_sim(objects, num_envs):
+    pytest.importorskip("mujoco.batch")
+    from resdex_tasks.sims.mujoco import MujocoSim
+
+    return MujocoSim(objects, torch.arange(num_envs) % len(objects), physics(), wrist_law(), 1)
+
+
+def candidates_of(thing, count=12, seed=0) -> GraspProposals:
+    return sample_candidates(thing, count, np.random.default_rng(seed))

@@ -1,0 +1,89 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from grasp_checks import OBJECTS, candidates_of, make_sim
+from hypothesis import given
+from hypothesis import strategies as st
+from object_checks import vertices_of
+from scipy.spatial.transform import Rotation
+
+from resdex_tasks.objects.object_set import GraspObject, ObjectSet
+from resdex_tasks.objects.proposals import GRASP_CENTRE
+from resdex_tasks.objects.proposals_file import found_for
+from resdex_tasks.objects.similar import PER_EXAMPLE, similar_grasps
+from resdex_tasks.objects.starter import starter_objects
+from runners.grasp_trials import holds
+from runners.propose import Settings, propose
+
+BOTTLE, MUG, PLATE = OBJECTS
+FACTORS = st.tuples(*3 * [st.floats(0.6, 1.6)])
+
+
+def stretched(thing: GraspObject, factors) -> GraspObject:
+    pieces = [dataclasses.replace(piece, vertices=piece.vertices * factors) for piece in thing.pieces]
+    return dataclasses.replace(thing, pieces=tuple(pieces))
+
+
+def example_of(thing: GraspObject, count=6):
+    return found_for(thing, count, candidates_of(thing, count))
+
+
+def grasp_centres(grasps):
+    return grasps.translation + Rotation.from_quat(grasps.rotation).apply(GRASP_CENTRE)
+
+
+def test_an_objects_own_grasps_come_back_as_they_are():
+    example = example_of(MUG)
+    back, own = similar_grasps(MUG, [example], 3), example.proposals
+    assert len(back) == 3
+    for field in dataclasses.fields(own):
+        np.testing.assert_allclose(getattr(back, field.name), getattr(own, field.name)[:3], atol=1e-7)
+
+
+@given(factors=FACTORS)
+def test_the_grasp_centre_keeps_its_place_in_the_box(factors):
+    example, larger = example_of(MUG), stretched(MUG, factors)
+    grasps = similar_grasps(larger, [example], PER_EXAMPLE)
+
+    def place(centres, thing):
+        low, high = vertices_of(thing).min(axis=0), vertices_of(thing).max(axis=0)
+        return (centres - low) / (high - low)
+
+    own = example.proposals.take(np.arange(PER_EXAMPLE))
+    np.testing.assert_allclose(place(grasp_centres(grasps), larger), place(grasp_centres(own), MUG), atol=1e-4)
+    np.testing.assert_array_equal(grasps.rotation, own.rotation)
+    np.testing.assert_array_equal(grasps.joint_pos, own.joint_pos)
+
+
+def test_the_most_similar_object_gives_its_best_grasps_first():
+    examples = [example_of(thing) for thing in (PLATE, stretched(MUG, 1.05), BOTTLE)]
+    grasps = similar_grasps(MUG, examples, 2 * PER_EXAMPLE)
+    np.testing.assert_array_equal(grasps.joint_pos[:PER_EXAMPLE], examples[1].proposals.joint_pos[:PER_EXAMPLE])
+    after = grasps.joint_pos[PER_EXAMPLE:]
+    assert not (after[:, None] == examples[1].proposals.joint_pos).all(axis=2).any(), "no more than its share"
+    nothing = found_for(MUG, 9, None)
+    np.testing.assert_array_equal(similar_grasps(MUG, [nothing, *examples], 4).joint_pos, grasps.joint_pos[:4])
+
+
+def test_a_grasp_from_another_pose_at_rest_does_not_count():
+    upright = dataclasses.replace(MUG, proposals=MUG.proposals.take(np.arange(1)))
+    example = example_of(upright)
+    down = Rotation.from_euler("x", 180, degrees=True) * Rotation.from_quat(example.proposals.rest_rotation)
+    turned = dataclasses.replace(example.proposals, rest_rotation=down.as_quat())
+    assert similar_grasps(upright, [dataclasses.replace(example, proposals=turned)], 4) is None
+    assert similar_grasps(upright, [], 4) is None
+
+
+def test_a_search_that_begins_with_a_similar_object_needs_fewer_trials():
+    pytest.importorskip("mujoco.batch")
+    settings = Settings(candidates=16, variations=6, rounds=6, parents=3, wanted=3)
+    box = starter_objects().select(["box"])
+    (example,) = propose(make_sim, box, settings, num_envs=16)
+    larger = ObjectSet([stretched(box[0], (1.1, 1.05, 1.1))])
+    done = []
+    (alone,) = propose(make_sim, larger, settings, num_envs=16, progress=lambda: done.append(1))
+    (led,) = propose(make_sim, larger, settings, num_envs=16, examples=[example], progress=lambda: done.append(1))
+    assert done == [1, 1]
+    assert len(led.proposals) == 3 and led.tried <= alone.tried
+    assert holds(make_sim(larger, 3), larger, [led.proposals])[0].mean() > 0.6
