@@ -1,4 +1,5 @@
-"""Do the objects of a source come to rest as their proposals say, when they are dropped as the task drops them?
+"""Do the objects of a source come to rest as their proposals say, when they are dropped as the task drops them? And do
+they fit the hand?
 
 Every object falls in each of its rest poses (or in the first alone), at a random yaw, its frame from the task's drop
 height, while the hand is out of the way. After a second it should lie still where it fell, as it was meant to. Many
@@ -22,6 +23,7 @@ from benchmarks.report import machine, table
 from resdex_tasks.config import read_config
 from resdex_tasks.make import SIMS, SimRequest
 from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.lying import grasp_width
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, JOINTS
@@ -38,6 +40,8 @@ TILT = 15.0
 """Degrees beyond which it lies otherwise than meant."""
 DEPTH = 0.002
 """m beyond which it has sunk into the table."""
+WIDTH = 0.09
+"""m, the narrowest extent of the object as it rests, seen from above, beyond which the hand does not go around it."""
 UP = torch.tensor([0.0, 0.0, 1.0])
 
 
@@ -57,6 +61,8 @@ class Drops:
     """(M,) degrees away from the rest pose, whatever the yaw."""
     depth: Tensor
     """(M,) m of the lowest vertex below the table."""
+    width: Tensor
+    """(M,) m, see `WIDTH`."""
 
     def faults(self) -> List[Tuple[str, Tensor]]:
         """(M,) bool each: what went wrong."""
@@ -65,6 +71,7 @@ class Drops:
             (f"wandered (> {100 * DRIFT:g} cm)", self.drift > DRIFT),
             (f"fell over (> {TILT:g} degrees)", self.tilt > TILT),
             (f"sank in (> {1000 * DEPTH:g} mm)", self.depth > DEPTH),
+            (f"does not fit the hand (> {100 * WIDTH:g} cm)", self.width > WIDTH),
         ]
 
 
@@ -98,10 +105,11 @@ def drop(objects: ObjectSet, cfg: Mapping[str, Any], first_only: bool, seconds: 
     position, quat, velocity, spin = sim.state().object.cpu().split((3, 4, 3, 3), dim=1)
     was_up = quat_rotate(quat_conjugate(rest), UP.expand(count, 3))
     cosine = quat_rotate(quat, was_up)[:, 2].clamp(-1.0, 1.0)
-    lowest = torch.empty(count)
+    lowest, width = torch.empty(count), torch.empty(count)
     for i, obj in enumerate(index.tolist()):
         vertices = torch.cat([torch.as_tensor(piece.vertices, dtype=torch.float32) for piece in objects[obj].pieces])
         lowest[i] = quat_rotate(quat[i], vertices)[:, 2].min() + position[i, 2]
+        width[i] = grasp_width(quat_rotate(rest[i], vertices).numpy())
     return Drops(
         name=[objects[i].name for i in index.tolist()],
         category=[objects[i].category for i in index.tolist()],
@@ -110,6 +118,7 @@ def drop(objects: ObjectSet, cfg: Mapping[str, Any], first_only: bool, seconds: 
         drift=position[:, :2].norm(dim=1),
         tilt=torch.rad2deg(cosine.acos()),
         depth=TABLE_HEIGHT - lowest,
+        width=width,
     )
 
 
@@ -135,7 +144,7 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     objects = make_objects({**cfg["objects"], "proposals": None})  # the poses that the source gave them
     batches = [objects[i : i + args.batch] for i in range(0, len(objects), args.batch)]
     ended = [drop(b, cfg, args.poses == "first", args.seconds, args.seed + i) for i, b in enumerate(batches)]
-    measures = ("speed", "spin", "drift", "tilt", "depth")
+    measures = ("speed", "spin", "drift", "tilt", "depth", "width")
     drops = Drops(
         name=[name for d in ended for name in d.name],
         category=[category for d in ended for category in d.category],
@@ -152,7 +161,8 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     rows = [("drops", "number", "%")]
     rows += [(what, str(int(fault.sum())), share(fault)) for what, fault in faults]
     print(table([*rows, ("settled as meant", str(int((~wrong).sum())), share(~wrong))]))
-    print(f"\nlowest vertex at most {1000 * float(drops.depth.max()):.2f} mm below the table")
+    print(f"\nnarrowest width, seen from above, at most {100 * float(drops.width.max()):.2f} cm")
+    print(f"lowest vertex at most {1000 * float(drops.depth.max()):.2f} mm below the table")
     if wrong.any():
         _print_worst(drops, wrong, args.worst)
     return float((~wrong).float().mean())
@@ -164,14 +174,14 @@ def _print_worst(drops: Drops, wrong: Tensor, count: int) -> None:
     rows = [("category", "drops", "wrong", "%")]
     rows += [(c, str(tried[c]), str(n), f"{100 * n / tried[c]:.1f}") for c, n in bad.most_common()]
     print(f"\n{table(rows)}\n")
-    limits = {"speed": SPEED, "spin": SPIN, "drift": DRIFT, "tilt": TILT, "depth": DEPTH}
+    limits = {"speed": SPEED, "spin": SPIN, "drift": DRIFT, "tilt": TILT, "depth": DEPTH, "width": WIDTH}
     excess = torch.stack([getattr(drops, field) / limit for field, limit in limits.items()]).amax(dim=0)
     if count < 1:
         return
-    rows = [("worst", "mm/s", "rad/s", "drift, mm", "tilt, degrees", "depth, mm")]
+    rows = [("worst", "mm/s", "rad/s", "drift, mm", "tilt, degrees", "depth, mm", "width, mm")]
     for i in (excess * wrong).argsort(descending=True)[: min(count, int(wrong.sum()))].tolist():
-        speed, spin, drift, tilt, depth = (float(getattr(drops, field)[i]) for field in limits)
-        cells = (1000 * speed, spin, 1000 * drift, tilt, 1000 * depth)
+        speed, spin, drift, tilt, depth, width = (float(getattr(drops, field)[i]) for field in limits)
+        cells = (1000 * speed, spin, 1000 * drift, tilt, 1000 * depth, 1000 * width)
         rows.append((drops.name[i], *(f"{cell:.2f}" for cell in cells)))
     print(table(rows))
 

@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.convex import mass_centre, quick_convex_piece
 from resdex_tasks.objects.lying import grasp_width
+from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.zoo import solids
 from resdex_tasks.objects.zoo.categories import CATEGORIES, SEEN, UNSEEN
 from resdex_tasks.objects.zoo.instances import build_instance
@@ -338,10 +340,23 @@ def whole_cfg():
 
 def test_objects_settle_as_they_were_meant_to(settle, whole_cfg):
     drops = settle.drop(ONE_OF_EACH, whole_cfg, first_only=True, seconds=1.0, seed=0)
-    moves, wandered, fell, sank = (fault for _, fault in drops.faults())
+    moves, wandered, fell, sank, wide = (fault for _, fault in drops.faults())
     assert len(drops.name) == len(CATEGORIES)
+    assert not wide.any()
     assert (wandered | fell | sank).sum() <= 1
     assert moves.sum() <= 3
+
+
+def test_an_object_too_wide_for_the_hand_is_told(settle, whole_cfg):
+    thing = ONE_OF_EACH[0]
+    rested = Rotation.from_quat(thing.proposals.rest_rotation[0]).apply(vertices_of(thing))
+    factor = 0.1 / grasp_width(rested)
+    pieces = [dataclasses.replace(piece, vertices=factor * piece.vertices) for piece in thing.pieces]
+    large = dataclasses.replace(thing, name="large", pieces=tuple(pieces))
+    drops = settle.drop(ObjectSet([thing, large]), whole_cfg, first_only=True, seconds=1 / 60, seed=0)
+    assert drops.width.tolist() == pytest.approx([grasp_width(rested), 0.1], abs=1e-6)
+    (wide,) = [fault for what, fault in drops.faults() if "fit the hand" in what]
+    assert wide.tolist() == [False, True]
 
 
 def test_objects_fall_freely_below_the_waiting_hand(settle, whole_cfg):
