@@ -320,7 +320,7 @@ def replay_trials(
     index = range(len(objects)) if index is None else index
     tables = []
     for k, (i, g) in enumerate(zip(index, grasps)):
-        object_pose, root_pose, joint_pos = _placed(objects[i], g)
+        object_pose, root_pose, joint_pos = place_grasps(objects[i], g)
         if generators is not None:
             rng, count = generators[k], len(g)
             yaw = yaw_quat(torch.tensor(rng.uniform(-math.pi, math.pi, count)))
@@ -349,7 +349,7 @@ def _turned(pose: Tensor, yaw: Tensor) -> Tensor:
     return torch.cat((quat_rotate(yaw, pose[:, :3]), quat_mul(yaw, pose[:, 3:])), dim=1)
 
 
-def _placed(thing: GraspObject, grasps: GraspProposals) -> Tuple[Tensor, Tensor, Tensor]:
+def place_grasps(thing: GraspObject, grasps: GraspProposals) -> Tuple[Tensor, Tensor, Tensor]:
     """Object pose (P, 7), root pose (P, 7) and joint positions (P, 22), the object at rest above the world's origin."""
     rest = torch.tensor(grasps.rest_rotation)
     vertices = np.concatenate([piece.vertices for piece in thing.pieces])

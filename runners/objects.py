@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from resdex_tasks.errors import UserError
@@ -20,6 +21,7 @@ from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.objects.surface import shape_hash
 from runners import propose, shape_commands, video
 from runners.config import load_config, plain
+from runners.grasp_trials import place_grasps
 from runners.splits import evenly
 
 TILE = 200
@@ -68,10 +70,10 @@ def _aligned(rows: List[Sequence[str]]) -> str:
 
 
 def show_objects(args: argparse.Namespace) -> None:
-    """Write a contact sheet: every object of the set at rest on the table, with its name."""
+    """Write a contact sheet: every object of the set at rest on the table, or with the hand in a grasp, and its name."""
     objects = make_objects(args.config)
     chosen = spread(objects, args.limit)
-    sheet = contact_sheet(chosen, args.columns)
+    sheet = grasp_sheet(chosen, args.columns) if args.grasps else contact_sheet(chosen, args.columns)
     video.write_strip(args.out, [sheet], 1)
     left = f" ({len(objects) - len(chosen)} more are in the set: --limit)" if len(chosen) < len(objects) else ""
     print(f"written to {args.out}: {len(chosen)} objects{left}")
@@ -88,6 +90,17 @@ def contact_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
 
     pictures = tqdm(objects, unit="object", disable=not sys.stderr.isatty())
     images = [video.add_label(portrait(obj, TILE, TILE), obj.name) for obj in pictures]
+    return video.tile(images, min(columns, len(images)))
+
+
+def grasp_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
+    """(H, W, 3) uint8: the hand in the first proposal of every object."""
+    sim = propose.simulator(whole_config(["sim=mujoco"]))(ObjectSet(objects), len(objects))
+    placed = [place_grasps(obj, obj.proposals.take(np.arange(1))) for obj in objects]
+    object_pose, root_pose, joint_pos = (torch.cat(poses).float() for poses in zip(*placed))
+    sim.reset(torch.arange(len(objects)), root_pose, joint_pos, object_pose)
+    pictures = tqdm(objects, unit="object", disable=not sys.stderr.isatty())
+    images = [video.add_label(sim.render(i, TILE, TILE, closeup=True), obj.name) for i, obj in enumerate(pictures)]
     return video.tile(images, min(columns, len(images)))
 
 
@@ -131,6 +144,7 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--out", type=Path, default=Path("objects.png"))
     showing.add_argument("--limit", type=_positive, default=60, help="objects on the sheet, evenly over the set")
     showing.add_argument("--columns", type=_positive, default=10)
+    showing.add_argument("--grasps", action="store_true", help="with the hand in the first grasp proposal of each")
     shape_commands.add_commands(add)
     proposing = add("propose", propose.command, "find grasp proposals in a simulator, for any set", whole_config)
     propose.add_arguments(proposing)

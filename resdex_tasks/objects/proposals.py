@@ -127,6 +127,9 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
         jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
         shapes = (parents.joint_pos[parent] + jitter - VARY_OPENING * closing).clip(lower, upper)
         by = (shapes + 2 * VARY_OPENING * closing).clip(lower, upper) - shapes
+        # fingers that close draw the object up into the hand: where it rests, the same hand may be in the table
+        lowest = _lowest(hand_spheres(shapes), hands.as_matrix(), positions).min(axis=1)
+        positions = positions + np.maximum(CLEARANCE - lowest, 0.0)[:, None] * Z
         closed, promise = _closed(scene, shapes, by, hands, positions)
         promise = promise - 10.0 * (_clearance(scene, hand_spheres(shapes), hands, positions) < 0.0)
         best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
@@ -220,7 +223,7 @@ def _shapes(count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.ndarray, np.ndarray]:
-    """Close every finger until it touches the object.
+    """Close every finger until it touches the object, or the table which gives way by `SCRATCH`.
 
     Returns:
         joint positions (K, 22), and how promising (K,) the grasps are: how well the pushes of the fingers and the thumb
@@ -228,21 +231,22 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     """
     count, number_of = len(shapes), len(FINGERS)
     tree, matrix = cKDTree(scene.surface), hand.as_matrix()
-    part = np.full((count, number_of), np.nan)
+    part, stopped = np.full((2, count, number_of), np.nan)
     contact, push, normal = np.zeros((3, count, number_of, 3))
-    last_part, last_gap, last_at = 0.0, None, None
+    last_part, last_gap, last_at, last_low = 0.0, None, None, None
     on_their_way = hand_spheres((shapes + CLOSING_PARTS[:, None, None] * by).reshape(-1, len(JOINTS)))
     spheres_at = on_their_way.centres.reshape(len(CLOSING_PARTS), count, -1, 3)
     for step, centres in zip(CLOSING_PARTS, spheres_at):
         at = centres @ matrix.transpose(0, 2, 1) + position[:, None]
-        gap = np.full((count, number_of), np.inf)
+        gap, low = np.full((2, count, number_of), np.inf)
         for i in range(number_of):
             own = np.flatnonzero(on_their_way.finger == i)
+            low[:, i] = (at[:, own, 2] - on_their_way.radii[own]).min(axis=1) + SCRATCH
             distance, nearest = tree.query(at[:, own], distance_upper_bound=0.05)
             gaps = distance - on_their_way.radii[own] - SAMPLING_GAP
             first = gaps.argmin(axis=1)
             gap[:, i] = np.minimum(gaps.min(axis=1), 0.05)
-            rows = np.flatnonzero(np.isnan(part[:, i]) & (gap[:, i] < 0))
+            rows = np.flatnonzero(np.isnan(part[:, i]) & np.isnan(stopped[:, i]) & (gap[:, i] < 0))
             if len(rows) == 0:
                 continue
             point, sphere = nearest[rows, first[rows]], own[first[rows]]
@@ -254,7 +258,10 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
             push[rows, i] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
             over = gap[rows, i] / (gap[rows, i] - last_gap[rows, i])  # part of the step beyond the surface
             part[rows, i] = step - over.clip(0.0, 1.0) * (step - last_part)
-        last_part, last_gap, last_at = step, gap, at
+        rows = np.isnan(part) & np.isnan(stopped) & (low < 0)
+        over = 0.0 if last_low is None else low[rows] / (low[rows] - last_low[rows])
+        stopped[rows] = step - over * (step - last_part)
+        last_part, last_gap, last_at, last_low = step, gap, at, low
 
     touched = ~np.isnan(part)
     fingers = touched[:, :4].sum(axis=1)
@@ -271,12 +278,16 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     promise = np.where(touched[:, 4] & (fingers >= 2), promise, -100.0 + fingers + touched[:, 4])
     # fingers that touch nothing close as far as the others do
     mean = np.where(touched, part, 0.0).sum(axis=1) / np.maximum(touched.sum(axis=1), 1)
-    part = np.where(touched, part, np.minimum(mean, 0.6)[:, None])
+    part = np.where(touched, part, np.fmin(np.minimum(mean, 0.6)[:, None], stopped))
     own = np.array([next(i for i, f in enumerate(FINGERS) if joint.startswith(f)) for joint in JOINTS])
     closed = shapes + part[:, own] * by
-    spheres = hand_spheres(closed)
-    height = np.einsum("kj,ksj->ks", matrix[:, 2], spheres.centres) + position[:, 2:] - spheres.radii
-    return closed, promise - np.clip(-height.min(axis=1) / SCRATCH, 0.0, 3.0)
+    lowest = _lowest(hand_spheres(closed), matrix, position).min(axis=1)
+    return closed, promise - np.maximum(-lowest / SCRATCH, 0.0)
+
+
+def _lowest(spheres: Spheres, matrix: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """(K, S) m, how high above the table each sphere of hands reaches down."""
+    return np.einsum("kj,ksj->ks", matrix[:, 2], spheres.centres) + position[:, 2:] - spheres.radii
 
 
 def _grasp_centres(
