@@ -20,7 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 
 from benchmarks.report import machine, table
 from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
 from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.proposals import depth_in_table
 from resdex_tasks.rotations import rotation_angle
 from runners.config import load_config, plain
 from runners.grasp_trials import FULL_COURSE, holds, replay_trials, run_trials
@@ -98,6 +100,11 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     categories = sorted({thing.category for thing in objects})
     lines = [cells(c, [r for r, thing in zip(held, objects) if thing.category == c]) for c in categories]
     print(table([header, *lines, cells("all", held)]))
+    depth = np.concatenate([depth_in_table(thing, thing.proposals) for thing in objects])
+    print(
+        f"\nat (R, t, q) the hand reaches more than {1000 * MAX_DEPTH:g} mm below the table in "
+        f"{100 * (depth > MAX_DEPTH).mean():.1f} % of the proposals; at most {1000 * depth.max():.0f} mm"
+    )
     for number, what in ((50, "half"), (90, "nine of ten")):
         moved, turned = np.percentile(shifts, number, axis=0) if len(shifts) else (np.nan, np.nan)
         print(

@@ -70,7 +70,7 @@ def _aligned(rows: List[Sequence[str]]) -> str:
 
 
 def show_objects(args: argparse.Namespace) -> None:
-    """Write a contact sheet: every object of the set at rest on the table, or with the hand in a grasp, and its name."""
+    """Write a contact sheet: every object of the set at rest on the table, if wanted with the hand, and its name."""
     objects = make_objects(args.config)
     chosen = spread(objects, args.limit)
     sheet = grasp_sheet(chosen, args.columns) if args.grasps else contact_sheet(chosen, args.columns)

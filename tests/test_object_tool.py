@@ -57,6 +57,23 @@ def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
     assert chosen[0] == "box" and chosen[-1] == "mug"
 
 
+def test_show_draws_the_hand_where_the_proposal_has_it(capsys, tmp_path):
+    pytest.importorskip("mujoco.batch")
+
+    def orange(*more):
+        path = tmp_path / "sheet.png"
+        status, out, _ = call(capsys, "show", "objects=starter", "objects.names=[box,can]", "--out", str(path), *more)
+        assert status == 0 and "2 objects" in out
+        image = np.asarray(Image.open(path)).astype(int)
+        assert image.shape[:2] == (tool.TILE, 2 * tool.TILE)
+        left, right = np.split(image[..., 0] - image[..., 2] > 60, 2, axis=1)
+        return left.mean(), right.mean()
+
+    with_hand = orange("--grasps")
+    assert min(with_hand) > 0.005, "both objects are seen"
+    assert max(with_hand) < min(orange()) / 2, "and smaller than alone, as the hand is in the picture, too"
+
+
 def test_the_whole_object_is_in_the_middle_of_its_portrait_and_stands_on_the_table():
     """Its colour reaches as far down as up: a table through the object would hide its lower half."""
     pytest.importorskip("mujoco")

@@ -15,8 +15,9 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.hand_shape import hand_spheres, joint_ranges
 from resdex_tasks.objects import make_objects, proposals_file
 from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
+from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
+from resdex_tasks.objects.proposals import depth_in_table, sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
 from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.objects.starter import starter_objects
@@ -91,6 +92,34 @@ def test_candidates_and_variations_are_finite_and_drawn_from_their_generator_alo
             np.testing.assert_array_equal(getattr(one, field), getattr(two, field))
     varied = vary_candidates(box, parents, 3, np.random.default_rng(seed))
     assert np.linalg.norm(varied.translation - parents.translation, axis=1).max() < 0.06
+
+
+def test_how_deep_a_hand_reaches_into_the_table():
+    thing = starter_objects().select(["box"])[0]
+    height = rest_heights(vertices_of(thing), thing.proposals.rest_rotation[:1])[0]
+    flat = dataclasses.replace(thing.proposals.take(np.arange(1)), joint_pos=np.zeros((1, len(JOINTS))))
+
+    def depth_at(z):
+        return depth_in_table(thing, dataclasses.replace(flat, translation=np.array([[0.0, 0.0, z - height]])))[0]
+
+    assert depth_at(0.1) < -0.05 and depth_at(0.02) == pytest.approx(depth_at(0.1) + 0.08)
+    bent = dataclasses.replace(flat, joint_pos=np.deg2rad([[80.0 if j == "FFJ2" else 0.0 for j in JOINTS]]))
+    assert depth_in_table(thing, bent) > depth_in_table(thing, flat) + 0.04, "a finger that points down"
+    hand, position = hands_on_table(thing, bent)
+    spheres = hand_spheres(bent.joint_pos)
+    inside = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres)[..., 2] + position[:, 2:] - spheres.radii
+    assert depth_in_table(thing, bent)[0] == pytest.approx(-inside.min(), abs=0.004)
+
+
+@pytest.mark.parametrize("thing", OBJECTS, ids=lambda thing: thing.category)
+def test_hands_stay_out_of_the_table_even_where_those_they_vary_did_not(thing):
+    candidates = candidates_of(thing)
+    assert depth_in_table(thing, candidates).max() < MAX_DEPTH
+    down = Rotation.from_quat(candidates.rest_rotation).inv().apply([0.0, 0.0, -0.03])
+    deep = dataclasses.replace(candidates, translation=candidates.translation + down)
+    assert depth_in_table(thing, deep).max() > 0.02
+    varied = vary_candidates(thing, deep, 24, np.random.default_rng(1))
+    assert depth_in_table(thing, varied).max() < MAX_DEPTH
 
 
 def test_gravity_pulls_from_six_directions_of_the_hand():

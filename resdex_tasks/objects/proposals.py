@@ -11,9 +11,10 @@ from numpy.random import Generator
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand_shape import Spheres, hand_spheres, joint_ranges
+from resdex_tasks.hand_shape import Spheres, hand_hull, hand_spheres, joint_ranges
 from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals
+from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.shadow_hand import COUPLED, FINGERS, JOINTS, PALM_DOWN_QUAT
 
 CLOSING: Dict[str, float] = {
@@ -141,6 +142,16 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
 def rest_rotations(thing: GraspObject) -> np.ndarray:
     """(P, 4) the different poses at rest of an object's proposals, in their order."""
     return _different(thing.proposals.rest_rotation)
+
+
+def depth_in_table(thing: GraspObject, grasps: GraspProposals) -> np.ndarray:
+    """(P,) m that the hand at (R, t, q) reaches below the table on which the object rests; negative above it."""
+    rest = Rotation.from_quat(grasps.rest_rotation)
+    position = rest.apply(grasps.translation)
+    hand = rest * Rotation.from_quat(grasps.rotation)
+    centres, radii = hand_hull(hand.as_quat(), position, grasps.joint_pos)
+    vertices = np.concatenate([piece.vertices for piece in thing.pieces])
+    return -(centres[..., 2] - radii).min(axis=1) - rest_heights(vertices, grasps.rest_rotation)
 
 
 def _different(rests: np.ndarray) -> np.ndarray:
