@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resdex_tasks.hand_shape import hand_hull
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
-from resdex_tasks.objects.proposals import CLOSING
+from resdex_tasks.objects.proposals import CLEARANCE, CLOSING
 from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, COUPLED, JOINTS
@@ -94,7 +95,9 @@ class Trials:
     object_pose: Tensor
     """(M, 7) at rest on the table."""
     root_pose: Tensor
-    """(M, 7)"""
+    """(M, 7) of the closed hand."""
+    rise: Tensor
+    """(M,) m by which the open hand begins higher; it comes down as its fingers close."""
     joint_pos: Tensor
     """(M, 22) rad"""
     joint_targets: Tensor
@@ -165,11 +168,13 @@ class Stage:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(*shape, device=device)
 
-        self.root, self.object = zeros(n, 7), zeros(n, 7)
+        self.root, self.object, self.rise = zeros(n, 7), zeros(n, 7), zeros(n)
         self.start, self.targets = zeros(n, len(ACTUATED)), zeros(n, len(ACTUATED))
         self.grasp_rotation, self.grasp_translation = zeros(n, 4), zeros(n, 3)
         joints, driven = zeros(0, len(JOINTS)), zeros(0, len(ACTUATED))
-        self.trials = Trials(torch.zeros(0, dtype=torch.int64, device=device), zeros(0, 7), zeros(0, 7), joints, driven)
+        self.trials = Trials(
+            torch.zeros(0, dtype=torch.int64, device=device), zeros(0, 7), zeros(0, 7), zeros(0), joints, driven
+        )
         self.outcomes = _no_outcomes(self.trials)
 
     @property
@@ -204,10 +209,10 @@ class Stage:
         self.next += len(envs)
         t = self.trials
         self.trial[envs], self.clock[envs], self.course[envs] = new, 0, self.course_of[new]
-        self.root[envs], self.object[envs] = t.root_pose[new], t.object_pose[new]
+        self.root[envs], self.object[envs], self.rise[envs] = t.root_pose[new], t.object_pose[new], t.rise[new]
         self.start[envs], self.targets[envs] = t.joint_pos[new][:, self.actuated], t.joint_targets[new]
         self.sim.put_objects(envs, t.object_index[new])
-        self.sim.reset(envs, t.root_pose[new], t.joint_pos[new], t.object_pose[new])
+        self.sim.reset(envs, _raised(t.root_pose[new], t.rise[new]), t.joint_pos[new], t.object_pose[new])
 
     def _step(self) -> None:
         now = torch.minimum(self.clock, (self.course[:, 1] - 1).clamp(min=0))
@@ -219,18 +224,21 @@ class Stage:
         velocity = (position - last_position) * CONTROL_HZ + STIFFNESS * (last_position - root[:, :3])
         spin = _rotation_vector(quat, last_quat) * CONTROL_HZ + STIFFNESS * _rotation_vector(last_quat, root[:, 3:])
 
-        part = ((now + 1).float() / self.course[:, 2].clamp(min=1)).clamp(max=1.0)[:, None]
-        targets = self.start + part * (self.targets - self.start)
+        targets = self.start + self._closed_at(now)[:, None] * (self.targets - self.start)
         self.sim.step(targets, velocity * law.linear_damping, spin * law.angular_damping)
         self.clock += 1
+
+    def _closed_at(self, step: Tensor) -> Tensor:
+        """How far (N,) the fingers should be closed at a step (N,) of the course, 0 to 1."""
+        return ((step + 1).float() / self.course[:, 2].clamp(min=1)).clamp(max=1.0)
 
     def _root_at(self, step: Tensor) -> Tuple[Tensor, Tensor]:
         """Where the hand's root should be at a step (N,) of the course."""
         row = self.course[:, 0] + step
         turn, centre = self.turn[row], self.object[:, :3]
         position = centre + quat_rotate(turn, self.root[:, :3] - centre)
-        position = torch.cat((position[:, :2], position[:, 2:] + self.height[row][:, None]), dim=1)
-        return position, quat_mul(turn, self.root[:, 3:])
+        height = self.height[row] + self.rise * (1.0 - self._closed_at(step))
+        return _raised(position, height), quat_mul(turn, self.root[:, 3:])
 
     def _judge(self) -> Tensor:
         """Note the grasps that just closed, and end trials; returns those that ended."""
@@ -308,7 +316,8 @@ def replay_trials(
 
     The object rests on the table as the grasp says. The joints that close the hand start `OPENING` before q, and are
     told to go `SQUEEZE` times `CLOSING` beyond it, within the joint limits: a pose that only touches its object would
-    press on nothing. The rule is the same whatever made the grasp.
+    press on nothing. Where the open hand would be in the table, it begins above it and comes down as it closes. The rule
+    is the same whatever made the grasp.
 
     Args:
         objects: the set that the simulator holds.
@@ -335,14 +344,23 @@ def replay_trials(
     closing = torch.tensor([CLOSING.get(COUPLED.get(name, name), 0.0) for name in JOINTS])
     actuated = [JOINTS.index(name) for name in ACTUATED]
     joint_pos = joint_pos.clamp(lower, upper)
+    opened = (joint_pos - OPENING * closing.sign()).clamp(lower, upper)
+    centres, radii = hand_hull(root_pose[:, 3:].numpy(), root_pose[:, :3].numpy(), opened.numpy())
+    lowest = torch.tensor((centres[..., 2] - radii).min(axis=1)).float() - TABLE_HEIGHT
     counts = torch.tensor([len(g) for g in grasps])
     return Trials(
         object_index=torch.repeat_interleave(torch.tensor(list(index)), counts).to(device),
         object_pose=object_pose.to(device),
         root_pose=root_pose.to(device),
-        joint_pos=(joint_pos - OPENING * closing.sign()).clamp(lower, upper).to(device),
+        rise=(CLEARANCE - lowest).clamp(min=0.0).to(device),
+        joint_pos=opened.to(device),
         joint_targets=(joint_pos + SQUEEZE * closing).clamp(lower, upper)[:, actuated].to(device),
     )
+
+
+def _raised(pose: Tensor, by: Tensor) -> Tensor:
+    """Poses or positions (N, 3 or 7), higher by (N,) m."""
+    return torch.cat((pose[:, :2], pose[:, 2:3] + by[:, None], pose[:, 3:]), dim=1)
 
 
 def _turned(pose: Tensor, yaw: Tensor) -> Tensor:

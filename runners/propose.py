@@ -2,18 +2,18 @@
 
 Candidates are tried in the simulator as the task would meet them. In the first round most of them are grasps of similar
 objects, of the batches before or of a file, and the others random; in each further round they are variations of those
-that did best, as these were when their fingers had closed. These trials are quick; what holds is tried once more at
-length, elsewhere and slightly displaced, and the most stable are kept. No object waits for another: each begins its
-next round when its last has ended, so that the environments are always full. An object's proposals depend on the
-object, the seed, the settings and the grasps it begins with, not on the objects beside it in its batch. The file is
-written after every batch; run again, the command goes on with the objects that are missing.
+that did best. These trials are quick; what holds is tried once more at length, elsewhere and slightly displaced, and the
+most stable are kept. No object waits for another: each begins its next round when its last has ended, so that the
+environments are always full. An object's proposals depend on the object, the seed, the settings and the grasps it begins
+with, not on the objects beside it in its batch. The file is written after every batch; run again, the command goes on
+with the objects that are missing.
 """
 
 import argparse
 import hashlib
 import math
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
@@ -27,10 +27,12 @@ from resdex_tasks.config import read_config
 from resdex_tasks.errors import UserError
 from resdex_tasks.make import SIMS, SimRequest
 from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
+from resdex_tasks.objects.convex import mass_centre
+from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
 from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import SHIPPED_PROPOSALS, Found, found_for, read_found, write_found
 from resdex_tasks.objects.similar import similar_grasps
+from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.paths import SHIPPED
 from resdex_tasks.sims.base import GraspSim, WristLaw
 from runners.grasp_trials import FULL_COURSE, QUICK_COURSE, Course, Outcomes, Stage, replay_trials
@@ -38,8 +40,11 @@ from runners.grasp_trials import FULL_COURSE, QUICK_COURSE, Course, Outcomes, St
 POSITION_NOISE, ROTATION_NOISE = 0.002, np.radians(1.5)
 """m and rad, along and about each axis: by how much the hand is displaced when what held is tried once more."""
 
-MAX_STRAY = np.radians(30.0)
-"""rad by which the object may turn in the hand while the fingers close."""
+MAX_STRAY, MAX_UNLIKE = np.radians(30.0), 0.1
+"""The object may turn in the hand while the fingers close by the first, rad, or further where the turned surface is as
+near as the second (`TurnedSurface`) to what it was: round things roll."""
+MAX_LED = 0.04
+"""m by which closing may move the object in the hand for a variation to begin there."""
 STRAY_COST = 0.05
 """m of slip that a radian of it is worth when proposals are compared."""
 ENOUGH = 1.25
@@ -87,9 +92,10 @@ FAILED, SHAKY, HELD, STABLE = range(4)
 
 
 class _Tried:
-    """What was tried on one object: grasps, where the hand was when the fingers had closed, and how they did."""
+    """What was tried on one object: grasps, where closing the fingers led, and how they did."""
 
-    def __init__(self) -> None:
+    def __init__(self, thing: GraspObject) -> None:
+        self.surface, self.centre = TurnedSurface(thing), mass_centre(thing.pieces)
         self.grasps: List[GraspProposals] = []
         self.closed: List[GraspProposals] = []
         self.lasted = np.zeros(0)
@@ -97,7 +103,7 @@ class _Tried:
         self.slip = np.zeros(0)
 
     def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
-        lasted, held, slip, closed = _measures(grasps, outcomes, rows)
+        lasted, held, slip, closed = self._measures(grasps, outcomes, rows)
         self.grasps.append(grasps)
         self.closed.append(closed)
         self.lasted = np.concatenate([self.lasted, lasted])
@@ -106,15 +112,41 @@ class _Tried:
 
     def confirm(self, which: np.ndarray, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
         """Grade those (rows of what was tried) that were tried once more."""
-        _, held, slip, _ = _measures(grasps, outcomes, rows)
+        _, held, slip, _ = self._measures(grasps, outcomes, rows)
         self.grade[which] = np.where(held, STABLE, SHAKY)
         self.slip[which] = np.where(held, np.maximum(slip, self.slip[which]), self.slip[which])
+
+    def _measures(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice):
+        """How long grasps lasted, which are proposals, how much the object moved (all (P,)), and where closing led.
+
+        A proposal holds, and describes the grasp to which it leads (`MAX_STRAY`). Closing leads to other joint positions
+        and to another place of the hand about the object's centre of mass, unless the object has rolled or slid away.
+        The hand's direction stays: the object lies as before when the next grasp is tried.
+        """
+        fields = ("lasted", "held", "slip", "rotation", "translation", "joint_pos")
+        lasted, held, slip, quat, translation, joint_pos = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
+        before, after = Rotation.from_quat(grasps.rotation), Rotation.from_quat(quat)
+        turn = before * after.inv()
+        stray = turn.magnitude()
+        alike = stray <= MAX_STRAY
+        rolled = np.flatnonzero(held & ~alike)
+        if len(rolled):
+            alike[rolled] = self.surface.unlike(turn[rolled]) <= MAX_UNLIKE
+        centre = after.inv().apply(self.centre - translation)  # in the hand's frame
+        led_to = self.centre - before.apply(centre)
+        near = (stray <= MAX_STRAY) & (np.linalg.norm(led_to - grasps.translation, axis=1) <= MAX_LED)
+        closed = replace(
+            grasps,
+            translation=np.where(near[:, None], led_to, grasps.translation),
+            joint_pos=np.where(near[:, None], joint_pos, grasps.joint_pos),
+        )
+        return lasted, held & alike, np.where(held, slip + STRAY_COST * stray, slip), closed
 
     def count(self, grade: int) -> int:
         return int((self.grade == grade).sum())
 
     def take(self, rows: np.ndarray, closed: bool = False) -> GraspProposals:
-        """Some of the grasps, as they were tried or as they were when the fingers had closed."""
+        """Some of the grasps, as they were tried or as closing the fingers led them."""
         return GraspProposals.joined(self.closed if closed else self.grasps).take(rows)
 
     def best(self, count: int, grade: Optional[int] = None) -> np.ndarray:
@@ -164,7 +196,7 @@ class _Search:
     ) -> None:
         self.sim, self.objects, self.index, self.settings, self.examples = sim, objects, index, settings, examples
         self.thing = objects[index]
-        self.tried = _Tried()
+        self.tried = _Tried(self.thing)
         self.round = 0
         self.waiting = 0
         """Trials of the round that have not ended."""
@@ -223,24 +255,6 @@ class _Search:
 
     def _generator(self, *step: int) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, zlib.crc32(self.thing.name.encode()), *step])
-
-
-def _measures(grasps: GraspProposals, outcomes: Outcomes, rows: slice):
-    """How long grasps lasted, which are proposals, how much the object moved (all (P,)), and the closed grasps.
-
-    A proposal holds, and describes the grasp to which it leads: closing turns the object by at most `MAX_STRAY`.
-    """
-    fields = ("lasted", "held", "slip", "rotation", "translation", "joint_pos")
-    lasted, held, slip, rotation, translation, joint_pos = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
-    turned = Rotation.from_quat(grasps.rotation).inv() * Rotation.from_quat(rotation)
-    stray = turned.magnitude()
-    closed = GraspProposals(
-        Rotation.from_quat(rotation).as_quat(),
-        translation.astype(np.float64),
-        joint_pos.astype(np.float64),
-        grasps.rest_rotation,
-    )
-    return lasted, held & (stray <= MAX_STRAY), np.where(held, slip + STRAY_COST * stray, slip), closed
 
 
 def run(

@@ -79,6 +79,8 @@ VARIATIONS = 6
 VARY_DEG, VARY_METRES, VARY_OPENING = 5.0, 0.006, 0.3
 """Standard deviation of their rotation about each axis and of their joints, and of their position along each axis; and
 rad from which on their fingers close."""
+NO_RISE = 5e-4
+"""m by which a hand need not be moved up or down."""
 SCRATCH = 0.005
 """m that a closed hand may reach below the table at the price of 1: fingers give way, but push the hand off."""
 SAMPLING_GAP = 0.001
@@ -102,7 +104,7 @@ def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspPr
         scene = _scene(thing, rest, rng)
         shapes, by, pinch = _shapes(DRAWS * len(rows), rng)
         hand, position = _placed(scene, shapes, by, pinch, rng)
-        closed, promise = _closed(scene, shapes, by, hand, position)
+        closed, promise, position = _closed_on_table(scene, shapes, by, hand, position, level=pinch)
         best = promise.reshape(len(rows), DRAWS).argmax(axis=1) + DRAWS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hand[best], position[best])
         joint_pos[rows] = closed[best]
@@ -128,11 +130,11 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
         jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
         shapes = (parents.joint_pos[parent] + jitter - VARY_OPENING * closing).clip(lower, upper)
         by = (shapes + 2 * VARY_OPENING * closing).clip(lower, upper) - shapes
-        # fingers that close draw the object up into the hand: where it rests, the same hand may be in the table
-        lowest = _lowest(hand_spheres(shapes), hands.as_matrix(), positions).min(axis=1)
-        positions = positions + np.maximum(CLEARANCE - lowest, 0.0)[:, None] * Z
-        closed, promise = _closed(scene, shapes, by, hands, positions)
-        promise = promise - 10.0 * (_clearance(scene, hand_spheres(shapes), hands, positions) < 0.0)
+        closed, promise, positions = _closed_on_table(
+            scene, shapes, by, hands, positions, level=np.zeros(drawn, dtype=bool)
+        )
+        clear = positions + np.maximum(CLEARANCE - _lowest(shapes, hands, positions), 0.0)[:, None] * Z
+        promise = promise - 10.0 * (_clearance(scene, hand_spheres(shapes), hands, clear) < 0.0)
         best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hands[best], positions[best])
         joint_pos[rows] = closed[best]
@@ -233,31 +235,31 @@ def _shapes(count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray, np.ndar
     return shapes, (shapes + by).clip(lower, upper) - shapes, pinch
 
 
-def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.ndarray, np.ndarray]:
-    """Close every finger until it touches the object, or the table which gives way by `SCRATCH`.
+def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Close every finger until it touches the object.
 
     Returns:
-        joint positions (K, 22), and how promising (K,) the grasps are: how well the pushes of the fingers and the thumb
-        meet the surface, and how little force and torque of them is left over.
+        joint positions (K, 22), how promising (K,) the grasps are: how well the pushes of the fingers and the thumb
+        meet the surface, and how little force and torque of them is left over; and how high (K,) the closed hand's
+        lowest point is above the table, m.
     """
     count, number_of = len(shapes), len(FINGERS)
     tree, matrix = cKDTree(scene.surface), hand.as_matrix()
-    part, stopped = np.full((2, count, number_of), np.nan)
+    part = np.full((count, number_of), np.nan)
     contact, push, normal = np.zeros((3, count, number_of, 3))
-    last_part, last_gap, last_at, last_low = 0.0, None, None, None
+    last_part, last_gap, last_at = 0.0, None, None
     on_their_way = hand_spheres((shapes + CLOSING_PARTS[:, None, None] * by).reshape(-1, len(JOINTS)))
     spheres_at = on_their_way.centres.reshape(len(CLOSING_PARTS), count, -1, 3)
     for step, centres in zip(CLOSING_PARTS, spheres_at):
         at = centres @ matrix.transpose(0, 2, 1) + position[:, None]
-        gap, low = np.full((2, count, number_of), np.inf)
+        gap = np.full((count, number_of), np.inf)
         for i in range(number_of):
             own = np.flatnonzero(on_their_way.finger == i)
-            low[:, i] = (at[:, own, 2] - on_their_way.radii[own]).min(axis=1) + SCRATCH
             distance, nearest = tree.query(at[:, own], distance_upper_bound=0.05)
             gaps = distance - on_their_way.radii[own] - SAMPLING_GAP
             first = gaps.argmin(axis=1)
             gap[:, i] = np.minimum(gaps.min(axis=1), 0.05)
-            rows = np.flatnonzero(np.isnan(part[:, i]) & np.isnan(stopped[:, i]) & (gap[:, i] < 0))
+            rows = np.flatnonzero(np.isnan(part[:, i]) & (gap[:, i] < 0))
             if len(rows) == 0:
                 continue
             point, sphere = nearest[rows, first[rows]], own[first[rows]]
@@ -269,10 +271,7 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
             push[rows, i] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
             over = gap[rows, i] / (gap[rows, i] - last_gap[rows, i])  # part of the step beyond the surface
             part[rows, i] = step - over.clip(0.0, 1.0) * (step - last_part)
-        rows = np.isnan(part) & np.isnan(stopped) & (low < 0)
-        over = 0.0 if last_low is None else low[rows] / (low[rows] - last_low[rows])
-        stopped[rows] = step - over * (step - last_part)
-        last_part, last_gap, last_at, last_low = step, gap, at, low
+        last_part, last_gap, last_at = step, gap, at
 
     touched = ~np.isnan(part)
     fingers = touched[:, :4].sum(axis=1)
@@ -289,16 +288,39 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     promise = np.where(touched[:, 4] & (fingers >= 2), promise, -100.0 + fingers + touched[:, 4])
     # fingers that touch nothing close as far as the others do
     mean = np.where(touched, part, 0.0).sum(axis=1) / np.maximum(touched.sum(axis=1), 1)
-    part = np.where(touched, part, np.fmin(np.minimum(mean, 0.6)[:, None], stopped))
+    part = np.where(touched, part, np.minimum(mean, 0.6)[:, None])
     own = np.array([next(i for i, f in enumerate(FINGERS) if joint.startswith(f)) for joint in JOINTS])
     closed = shapes + part[:, own] * by
-    lowest = _lowest(hand_spheres(closed), matrix, position).min(axis=1)
-    return closed, promise - np.maximum(-lowest / SCRATCH, 0.0)
+    return closed, promise, _lowest(closed, hand, position)
 
 
-def _lowest(spheres: Spheres, matrix: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """(K, S) m, how high above the table each sphere of hands reaches down."""
-    return np.einsum("kj,ksj->ks", matrix[:, 2], spheres.centres) + position[:, 2:] - spheres.radii
+def _closed_on_table(
+    scene: _Scene, shapes, by, hand: Rotation, position, level: np.ndarray
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Close hands (`_closed`) that the table raises until it is below the closed hand.
+
+    Only the closed hand counts: while it is still open it may be higher (`runners/grasp_trials.py` lowers it).
+
+    Args:
+        level: (K,) hands which are lowered, too, until they are just above the table.
+
+    Returns:
+        joint positions (K, 22), promise (K,) and position (K, 3).
+    """
+    closed, promise, lowest = _closed(scene, shapes, by, hand, position)
+    rise = np.where(level, CLEARANCE - lowest, np.maximum(-lowest, 0.0))
+    moved = np.flatnonzero(np.abs(rise) > NO_RISE)
+    position = position + rise[:, None] * Z
+    if len(moved):
+        again = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
+        closed[moved], promise[moved], lowest[moved] = again
+    return closed, promise - np.maximum(-lowest / SCRATCH, 0.0), position
+
+
+def _lowest(joint_pos: np.ndarray, hand: Rotation, position: np.ndarray) -> np.ndarray:
+    """(K,) m of the lowest point of hands above the table."""
+    centres, radii, _ = hand_spheres(joint_pos)
+    return (np.einsum("kj,ksj->ks", hand.as_matrix()[:, 2], centres) + position[:, 2:] - radii).min(axis=1)
 
 
 def _grasp_centres(

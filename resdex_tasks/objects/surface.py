@@ -4,7 +4,10 @@ import hashlib
 from typing import List, Sequence, Tuple
 
 import numpy as np
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
+from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
 
 OUTWARDS = 1e-3
@@ -48,6 +51,20 @@ def surface_points(obj: GraspObject, n: int, seed: int = 0) -> np.ndarray:
             return np.concatenate(found).astype(np.float32)
         share = max(len(points) / draws, 0.05)
     raise ValueError(f"object '{obj.name}' has hardly any surface: its pieces hide one another")
+
+
+class TurnedSurface:
+    """How unlike itself an object becomes when it is turned about its centre of mass: a ball does not."""
+
+    def __init__(self, obj: GraspObject) -> None:
+        points = surface_points(obj, 2048) - mass_centre(obj.pieces)
+        self._tree, self._probes = cKDTree(points), points[::8]
+        self._radius = np.linalg.norm(points, axis=1).mean()
+
+    def unlike(self, turns: Rotation) -> np.ndarray:
+        """(K,) mean distance of the turned surface from the surface, as a part of its mean distance from the centre."""
+        turned = self._probes @ turns.as_matrix().transpose(0, 2, 1)
+        return self._tree.query(turned)[0].mean(axis=1) / self._radius
 
 
 def shape_hash(obj: GraspObject) -> str:
