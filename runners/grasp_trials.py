@@ -316,8 +316,8 @@ def replay_trials(
 
     The object rests on the table as the grasp says. The joints that close the hand start `OPENING` before q, and are
     told to go `SQUEEZE` times `CLOSING` beyond it, within the joint limits: a pose that only touches its object would
-    press on nothing. Where the open hand would be in the table, it begins above it and comes down as it closes. The rule
-    is the same whatever made the grasp.
+    press on nothing. Where the open hand would be in the table, it begins above it and comes down as it closes. The
+    rule is the same whatever made the grasp.
 
     Args:
         objects: the set that the simulator holds.

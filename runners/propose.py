@@ -2,11 +2,11 @@
 
 Candidates are tried in the simulator as the task would meet them. In the first round most of them are grasps of similar
 objects, of the batches before or of a file, and the others random; in each further round they are variations of those
-that did best. These trials are quick; what holds is tried once more at length, elsewhere and slightly displaced, and the
-most stable are kept. No object waits for another: each begins its next round when its last has ended, so that the
-environments are always full. An object's proposals depend on the object, the seed, the settings and the grasps it begins
-with, not on the objects beside it in its batch. The file is written after every batch; run again, the command goes on
-with the objects that are missing.
+that did best. These trials are quick; what holds is tried once more at length, elsewhere and slightly displaced, and
+the most stable are kept. No object waits for another: each begins its next round when its last has ended, so that the
+environments are always full. An object's proposals depend on the object, the seed, the settings and the grasps it
+begins with, not on the objects beside it in its batch. The file is written after every batch; run again, the command
+goes on with the objects that are missing.
 """
 
 import argparse
@@ -119,9 +119,9 @@ class _Tried:
     def _measures(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice):
         """How long grasps lasted, which are proposals, how much the object moved (all (P,)), and where closing led.
 
-        A proposal holds, and describes the grasp to which it leads (`MAX_STRAY`). Closing leads to other joint positions
-        and to another place of the hand about the object's centre of mass, unless the object has rolled or slid away.
-        The hand's direction stays: the object lies as before when the next grasp is tried.
+        A proposal holds, and describes the grasp to which it leads (`MAX_STRAY`). Closing leads to other joint
+        positions and to another place of the hand about the object's centre of mass, unless the object has rolled or
+        slid away. The hand's direction stays: the object lies as before when the next grasp is tried.
         """
         fields = ("lasted", "held", "slip", "rotation", "translation", "joint_pos")
         lasted, held, slip, quat, translation, joint_pos = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)

@@ -12,7 +12,7 @@ from object_checks import vertices_of
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.hand_shape import hand_spheres, joint_ranges
+from resdex_tasks.hand_shape import hand_hull, hand_spheres, joint_ranges
 from resdex_tasks.objects import make_objects, proposals_file
 from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
 from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
@@ -21,12 +21,13 @@ from resdex_tasks.objects.proposals import depth_in_table, sample_candidates, va
 from resdex_tasks.objects.proposals_file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
 from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.shadow_hand import FINGERS, JOINTS
 from resdex_tasks.sims.base import TABLE_HEIGHT
 from runners import propose as propose_module
-from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, holds, replay_trials, run_trials
+from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, Stage, holds, replay_trials, run_trials
 from runners.objects import main
-from runners.propose import Settings, propose, run
+from runners.propose import MAX_UNLIKE, Settings, propose, run
 
 QUICK = Settings(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
 MILLIMETRE = 1e-3
@@ -184,6 +185,41 @@ def test_the_object_begins_at_rest_on_the_table():
         for pose in trials.object_pose[trials.object_index == i].double().numpy():
             lowest = Rotation.from_quat(pose[3:]).apply(vertices_of(thing))[:, 2].min() + pose[2]
             assert lowest == pytest.approx(TABLE_HEIGHT, abs=1e-6)
+
+
+def test_the_open_hand_begins_above_the_table_and_comes_down_as_it_closes():
+    thing = starter_objects().select(["flat_box"])[0]
+    grasps = candidates_of(thing, 24)
+    # beside the object, and the closed hand just above the table
+    away = np.stack([np.full(24, 0.3), np.zeros(24), depth_in_table(thing, grasps) + 0.002], axis=1)
+    away = Rotation.from_quat(grasps.rest_rotation).inv().apply(away)
+    grasps = dataclasses.replace(grasps, translation=grasps.translation + away)
+    things = ObjectSet([thing])
+    sim = make_sim(things, len(grasps))
+    trials = replay_trials(sim, things, [grasps])
+    assert trials.rise.min() >= 0.0 and 0.003 < trials.rise.max() < 0.1
+    stage = Stage(sim)
+    stage.add(trials, FULL_COURSE)
+    stage._fill()
+    start = sim.state()
+    torch.testing.assert_close(start.root_pose[:, 2], trials.root_pose[:, 2] + trials.rise)
+    root = start.root_pose.double().numpy()
+    centres, radii = hand_hull(root[:, 3:], root[:, :3], start.joint_pos.double().numpy())
+    assert (centres[..., 2] - radii).min() > TABLE_HEIGHT
+    for _ in range(FULL_COURSE.close_steps):
+        stage.advance()
+    left = sim.state().root_pose[:, 2] - trials.root_pose[:, 2]
+    assert left.median().abs() < 0.004, "fingers that close beyond q may press on the table"
+
+
+def test_what_rolls_is_told_from_what_is_turned():
+    ball, can = (TurnedSurface(thing) for thing in starter_objects().select(["sphere", "can"]))
+    degrees = np.arange(15.0, 181.0, 15.0)[:, None]
+    about_x, about_z = (Rotation.from_rotvec(degrees * axis, degrees=True) for axis in ([1.0, 0, 0], [0, 0, 1.0]))
+    assert ball.unlike(about_x).max() < MAX_UNLIKE
+    assert can.unlike(about_z).max() < MAX_UNLIKE, "about its length"
+    across = can.unlike(about_x)
+    assert across[degrees[:, 0] == 90] > MAX_UNLIKE and across[-1] < MAX_UNLIKE, "upside down it is the same"
 
 
 def a_file(path, objects=OBJECTS):
