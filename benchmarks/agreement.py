@@ -26,7 +26,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.sims.mujoco_warp import SAVED
 from runners import checkpoints, evaluate
@@ -228,4 +228,4 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, Tensor]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.clusters import Clusters, assign, cluster
 from resdex_tasks.objects.codes import cached_codes
@@ -296,4 +296,4 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

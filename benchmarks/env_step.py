@@ -30,7 +30,7 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.exclusive_timer import ExclusiveTimer
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from benchmarks.scripted_grasp import scripted_action
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
@@ -292,4 +292,4 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

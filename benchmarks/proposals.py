@@ -18,7 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
 from resdex_tasks.objects.object_set import ObjectSet
@@ -105,8 +105,8 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
         f"\nat (R, t, q) the hand reaches more than {1000 * MAX_DEPTH:g} mm below the table in "
         f"{100 * (depth > MAX_DEPTH).mean():.1f} % of the proposals; at most {1000 * depth.max():.0f} mm"
     )
-    for number, what in ((50, "half"), (90, "nine of ten")):
-        moved, turned = np.percentile(shifts, number, axis=0) if len(shifts) else (np.nan, np.nan)
+    for number, what in ((50, "half"), (90, "nine of ten")) if len(shifts) else ():
+        moved, turned = np.percentile(shifts, number, axis=0)
         print(
             f"\nwhen its fingers have closed, the hand is within {1000 * moved:.1f} mm and {np.degrees(turned):.0f} "
             f"degrees of (R, t) in {what} of those that hold"
@@ -115,4 +115,4 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

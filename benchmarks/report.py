@@ -2,13 +2,25 @@
 
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
-from typing import List, Sequence
+from typing import Any, Callable, List, Sequence
 
 import torch
 
+from resdex_tasks.errors import UserError
+
 PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numpy", "rl_games")
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Run a benchmark from the command line: bad input is one sentence and status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def processor_name() -> str:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from resdex_tasks.config import read_config
 from resdex_tasks.make import SIMS, SimRequest
 from resdex_tasks.objects import make_objects
@@ -187,4 +187,4 @@ def _print_worst(drops: Drops, wrong: Tensor, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

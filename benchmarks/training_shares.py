@@ -26,7 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.exclusive_timer import ExclusiveTimer
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from resdex_tasks.grasp_task import GraspTask
 from runners import checkpoints
 from runners.config import load_config
@@ -151,4 +151,4 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

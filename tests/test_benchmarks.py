@@ -81,6 +81,16 @@ def test_without_a_gpu_the_gpu_benchmark_says_so():
     assert out.returncode == 2 and "no CUDA device" in out.stderr
 
 
+@pytest.mark.parametrize("script", ["settle.py", "proposals.py"])
+def test_bad_input_is_one_sentence(script, tmp_path):
+    arguments = ["objects=dexgraspnet", f"objects.root={tmp_path}"]
+    out = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / script), *arguments], capture_output=True, text=True, cwd=str(ROOT)
+    )
+    assert out.returncode == 2
+    assert out.stderr.startswith(f"error: {tmp_path} has neither") and out.stderr.count("\n") == 1
+
+
 def test_settle_tells_what_lies_still_from_what_still_falls(capsys):
     pytest.importorskip("mujoco.batch")
     sys.path.insert(0, str(ROOT))
