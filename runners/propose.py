@@ -267,10 +267,13 @@ def run(
     made_by: Optional[Mapping[str, Any]] = None,
     quiet: bool = False,
     like: Optional[Path] = None,
+    at_least: int = 0,
 ) -> List[Found]:
     """Fill the file `path` with proposals of all objects, batch by batch; objects that are in it already are kept.
 
     Args:
+        at_least: objects that are in it with fewer proposals are searched again, with more examples than before, and
+            keep what is more.
         like: a file of proposals, to begin with those of similar objects.
 
     UserError: the file was made with other settings, or from objects of the same name and another shape.
@@ -283,8 +286,8 @@ def run(
     made_by = {"settings": settings_said, **(made_by or {})}
     found: Dict[str, Found] = {}
     if path.exists():
-        found, before = read_found(path)
-        then = before.get("settings", {})
+        found, made_before = read_found(path)
+        then = made_before.get("settings", {})
         for key in sorted({*then, *settings_said}):
             if then.get(key) != settings_said.get(key):
                 raise UserError(
@@ -294,12 +297,14 @@ def run(
         for thing in objects:
             if thing.name in found:
                 found[thing.name].check(thing, path)
-    missing = [thing for thing in objects if thing.name not in found]
+    missing = [thing for thing in objects if thing.name not in found or found[thing.name].count < at_least]
     bar = tqdm(total=len(objects), initial=len(objects) - len(missing), unit="object", disable=quiet)
     for start in range(0, len(missing), batch):
         part = ObjectSet(missing[start : start + batch])
         for f in propose(make_sim, part, settings, num_envs, [*examples, *found.values()], bar.update):
-            found[f.name] = f
+            before = found.get(f.name)
+            tried = f.tried + (before.tried if before else 0)
+            found[f.name] = replace(f if before is None or f.count > before.count else before, tried=tried)
         write_found(path, list(found.values()), made_by)
     bar.close()
     return [found[thing.name] for thing in objects]
@@ -321,6 +326,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to fill, .npz; what is in it already is kept")
     for name, default in asdict(Settings()).items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    again = "search again for objects that the file has with fewer proposals: there are more examples by now"
+    parser.add_argument("--at_least", type=int, default=0, metavar="N", help=again)
     like = "begin with the grasps that this file of proposals, or 'shipped', has for objects of a similar size"
     parser.add_argument("--like", metavar="FILE", help=like)
     parser.add_argument("--num_envs", type=int, default=128)
@@ -344,8 +351,18 @@ def command(args: argparse.Namespace) -> None:
     }
     torch.set_num_threads(1)  # the simulator has the cores
     like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like)
-    found = run(args.out, simulator(cfg), objects, settings, args.num_envs, args.batch, made_by, like=like)
-    counts = np.array([0 if f.proposals is None else len(f.proposals) for f in found])
+    found = run(
+        args.out,
+        simulator(cfg),
+        objects,
+        settings,
+        args.num_envs,
+        args.batch,
+        made_by,
+        like=like,
+        at_least=args.at_least,
+    )
+    counts = np.array([f.count for f in found])
     print(f"{len(found)} objects, {counts.sum()} proposals; {100 * np.mean(counts >= 8):.1f} % have 8 or more")
     without = [f.name for f in found if f.proposals is None]
     if without:

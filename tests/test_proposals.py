@@ -376,6 +376,24 @@ def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_objects_with_few_proposals_are_searched_again_and_keep_what_is_more(tmp_path, monkeypatch):
+    asked, counts = [], iter([4, 2, 0, 3, 1])
+
+    def instant(make_sim, objects, settings, num_envs, examples, progress):
+        asked.append((objects.names, sorted(example.name for example in examples)))
+        return [found_for(t, 7, candidates_of(t, n) if n else None) for t, n in zip(objects, counts)]
+
+    monkeypatch.setattr(propose_module, "propose", instant)
+    path = tmp_path / "out.npz"
+    run(path, make_sim, OBJECTS, QUICK, quiet=True)
+    found = run(path, make_sim, OBJECTS, QUICK, quiet=True, at_least=4)
+    assert asked == [(OBJECTS.names, []), (OBJECTS.names[1:], sorted(OBJECTS.names))]
+    assert [(f.count, f.tried) for f in found] == [(4, 7), (3, 14), (1, 14)]
+    counts = iter([1, 0])
+    found = run(path, make_sim, OBJECTS, QUICK, quiet=True, at_least=4)
+    assert [f.count for f in found] == [4, 3, 1], "what is there is not lost"
+
+
 def test_the_command_line(tmp_path, monkeypatch, capsys):
     pytest.importorskip("mujoco.batch")
     out = tmp_path / "out.npz"

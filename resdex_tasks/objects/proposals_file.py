@@ -52,6 +52,11 @@ class Found:
     rest_height: np.ndarray
     """(P,) m, of the object's frame above the table for each proposal."""
 
+    @property
+    def count(self) -> int:
+        """P"""
+        return 0 if self.proposals is None else len(self.proposals)
+
     def fits(self, thing: GraspObject) -> bool:
         """Whether the object has the shape that the proposals were found for."""
         return np.allclose(self.fingerprint, fingerprint(thing), rtol=0.0, atol=SAME_SHAPE)
