@@ -16,7 +16,7 @@ import zlib
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from resdex_tasks.config import read_config
 from resdex_tasks.errors import UserError
 from resdex_tasks.make import SIMS, SimRequest
 from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
 from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import SHIPPED_PROPOSALS, Found, found_for, read_found, write_found
@@ -43,8 +42,6 @@ POSITION_NOISE, ROTATION_NOISE = 0.002, np.radians(1.5)
 MAX_STRAY, MAX_UNLIKE = np.radians(30.0), 0.1
 """The object may turn in the hand while the fingers close by the first, rad, or further where the turned surface is as
 near as the second (`TurnedSurface`) to what it was: round things roll."""
-MAX_LED = 0.04
-"""m by which closing may move the object in the hand for a variation to begin there."""
 STRAY_COST = 0.05
 """m of slip that a radian of it is worth when proposals are compared."""
 ENOUGH = 1.25
@@ -92,62 +89,51 @@ FAILED, SHAKY, HELD, STABLE = range(4)
 
 
 class _Tried:
-    """What was tried on one object: grasps, where closing the fingers led, and how they did."""
+    """What was tried on one object: grasps, and how they did."""
 
     def __init__(self, thing: GraspObject) -> None:
-        self.surface, self.centre = TurnedSurface(thing), mass_centre(thing.pieces)
+        self.surface = TurnedSurface(thing)
         self.grasps: List[GraspProposals] = []
-        self.closed: List[GraspProposals] = []
         self.lasted = np.zeros(0)
         self.grade = np.zeros(0, dtype=int)
         self.slip = np.zeros(0)
 
     def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
-        lasted, held, slip, closed = self._measures(grasps, outcomes, rows)
+        lasted, held, slip = self._measures(grasps, outcomes, rows)
         self.grasps.append(grasps)
-        self.closed.append(closed)
         self.lasted = np.concatenate([self.lasted, lasted])
         self.grade = np.concatenate([self.grade, np.where(held, HELD, FAILED)])
         self.slip = np.concatenate([self.slip, slip])
 
     def confirm(self, which: np.ndarray, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
         """Grade those (rows of what was tried) that were tried once more."""
-        _, held, slip, _ = self._measures(grasps, outcomes, rows)
+        _, held, slip = self._measures(grasps, outcomes, rows)
         self.grade[which] = np.where(held, STABLE, SHAKY)
         self.slip[which] = np.where(held, np.maximum(slip, self.slip[which]), self.slip[which])
 
-    def _measures(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice):
-        """How long grasps lasted, which are proposals, how much the object moved (all (P,)), and where closing led.
+    def _measures(
+        self, grasps: GraspProposals, outcomes: Outcomes, rows: slice
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """How long grasps lasted, which are proposals, how much the object moved, all (P,).
 
-        A proposal holds, and describes the grasp to which it leads (`MAX_STRAY`). Closing leads to other joint
-        positions and to another place of the hand about the object's centre of mass, unless the object has rolled or
-        slid away. The hand's direction stays: the object lies as before when the next grasp is tried.
+        A proposal holds, and describes the grasp to which it leads (`MAX_STRAY`).
         """
-        fields = ("lasted", "held", "slip", "rotation", "translation", "joint_pos")
-        lasted, held, slip, quat, translation, joint_pos = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
-        before, after = Rotation.from_quat(grasps.rotation), Rotation.from_quat(quat)
-        turn = before * after.inv()
+        fields = ("lasted", "held", "slip", "rotation")
+        lasted, held, slip, closed = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
+        turn = Rotation.from_quat(grasps.rotation) * Rotation.from_quat(closed).inv()
         stray = turn.magnitude()
         alike = stray <= MAX_STRAY
         rolled = np.flatnonzero(held & ~alike)
         if len(rolled):
             alike[rolled] = self.surface.unlike(turn[rolled]) <= MAX_UNLIKE
-        centre = after.inv().apply(self.centre - translation)  # in the hand's frame
-        led_to = self.centre - before.apply(centre)
-        near = (stray <= MAX_STRAY) & (np.linalg.norm(led_to - grasps.translation, axis=1) <= MAX_LED)
-        closed = replace(
-            grasps,
-            translation=np.where(near[:, None], led_to, grasps.translation),
-            joint_pos=np.where(near[:, None], joint_pos, grasps.joint_pos),
-        )
-        return lasted, held & alike, np.where(held, slip + STRAY_COST * stray, slip), closed
+        return lasted, held & alike, np.where(held, slip + STRAY_COST * stray, slip)
 
     def count(self, grade: int) -> int:
         return int((self.grade == grade).sum())
 
-    def take(self, rows: np.ndarray, closed: bool = False) -> GraspProposals:
-        """Some of the grasps, as they were tried or as closing the fingers led them."""
-        return GraspProposals.joined(self.closed if closed else self.grasps).take(rows)
+    def take(self, rows: np.ndarray) -> GraspProposals:
+        """Some of the grasps."""
+        return GraspProposals.joined(self.grasps).take(rows)
 
     def best(self, count: int, grade: Optional[int] = None) -> np.ndarray:
         """The rows (of one grade): those that held, by grade and slip, then those that lasted longest."""
@@ -228,7 +214,7 @@ class _Search:
         if self.round == 0:
             self.grasps = self._first(rng)
         else:
-            parents = tried.take(tried.best(self.settings.parents), closed=True)
+            parents = tried.take(tried.best(self.settings.parents))
             self.grasps = vary_candidates(self.thing, parents, self.settings.variations, rng)
         self.round += 1
         return self._add(stage, QUICK_COURSE)
