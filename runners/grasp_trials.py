@@ -121,10 +121,6 @@ class Outcomes:
     """(M, 4) of the hand's root in the object's frame at the end of closing."""
     translation: Tensor
     """(M, 3) m, likewise."""
-    joint_pos: Tensor
-    """(M, 22) rad, likewise."""
-    object_pose: Tensor
-    """(M, 7) the object's, likewise."""
     lasted: Tensor
     """(M,) control steps until the trial was over."""
 
@@ -254,7 +250,6 @@ class Stage:
             trial = self.trial[envs]
             self.grasp_rotation[envs], self.grasp_translation[envs] = rotation[envs], translation[envs]
             out.rotation[trial], out.translation[trial] = rotation[envs], translation[envs]
-            out.joint_pos[trial], out.object_pose[trial] = state.joint_pos[envs], obj[envs, :7]
         # the object in the hand's frame, now and when the fingers had closed
         here = -quat_rotate(quat_conjugate(rotation), translation)
         there = -quat_rotate(quat_conjugate(self.grasp_rotation), self.grasp_translation)
@@ -284,8 +279,6 @@ def _no_outcomes(trials: Trials) -> Outcomes:
         turned=pose.new_full((m,), math.inf),
         rotation=pose.new_tensor([0.0, 0.0, 0.0, 1.0]).repeat(m, 1),
         translation=pose.new_zeros(m, 3),
-        joint_pos=pose.new_zeros(m, len(JOINTS)),
-        object_pose=pose.clone(),
         lasted=torch.zeros(m, dtype=torch.int64, device=pose.device),
     )
 
