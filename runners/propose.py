@@ -326,6 +326,8 @@ def command(args: argparse.Namespace) -> None:
     for name in ("num_envs", "batch"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
+    if not 0 <= args.at_least <= settings.wanted:
+        raise UserError(f"--at_least is {args.at_least}; it must be 0 to {settings.wanted}, which --wanted keeps")
     if not args.out.parent.is_dir():
         raise UserError(f"there is no folder {args.out.parent}")
     cfg = args.config
