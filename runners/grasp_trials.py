@@ -40,9 +40,9 @@ class Course(NamedTuple):
     """What the hand does in a trial, the same in all of them: one row for each control step."""
 
     close_steps: int
-    """Steps in which the fingers close while the hand stays where it is."""
+    """Steps in which the fingers close while the hand comes down by its `rise`."""
     height: Tensor
-    """(T,) m above where it began."""
+    """(T,) m above where its fingers close."""
     turn: Tensor
     """(T, 4) quaternion of its turn about the object, from where it began."""
 

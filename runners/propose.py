@@ -1,12 +1,12 @@
 """The command of `runners.objects` that finds grasp proposals for a set of objects.
 
-Candidates are tried in the simulator as the task would meet them. In the first round most of them are grasps of similar
-objects, of the batches before or of a file, and the others random; in each further round they are variations of those
-that did best. These trials are quick; what holds is tried once more at length, elsewhere and slightly displaced, and
-the most stable are kept. No object waits for another: each begins its next round when its last has ended, so that the
-environments are always full. An object's proposals depend on the object, the seed, the settings and the grasps it
-begins with, not on the objects beside it in its batch. The file is written after every batch; run again, the command
-goes on with the objects that are missing.
+Candidates are tried in the simulator as the task would meet them. In the first round most of them are variations of
+grasps of similar objects, of the batches before or of a file, and the others random; in each further round they are
+variations of those that did best. These trials are quick; what holds is tried once more at length, elsewhere and
+slightly displaced, and the most stable are kept. No object waits for another: each begins its next round when its last
+has ended, so that the environments are always full. An object's proposals depend on the object, the seed, the settings
+and the grasps it begins with, not on the objects beside it in its batch. The file is written after every batch; run
+again, the command goes on with the objects that are missing.
 """
 
 import argparse
@@ -48,7 +48,7 @@ ENOUGH = 1.25
 """Times the wanted number must hold in the rounds, before what held is tried once more."""
 
 SIMILAR_PART = 0.75
-"""Part of the first round's candidates that are adapted from similar objects, where there are examples."""
+"""Part of the first round's candidates that are variations of similar objects' grasps, where there are examples."""
 
 MakeSim = Callable[[ObjectSet, int], GraspSim]
 """A simulator with so many environments for a set."""
@@ -152,7 +152,7 @@ def propose(
     """Proposals of each object, the most stable first; None for an object of which no grasp held.
 
     Args:
-        examples: grasps of other objects, to begin with those of the most similar ones.
+        examples: what was found before, of any objects, to begin with the grasps of the most similar ones.
         progress: called whenever the search for an object has ended.
     """
     sim = make_sim(objects, num_envs)
@@ -183,6 +183,8 @@ class _Search:
         self.sim, self.objects, self.index, self.settings, self.examples = sim, objects, index, settings, examples
         self.thing = objects[index]
         self.tried = _Tried(self.thing)
+        self.before = sum(e.tried for e in examples if e.name == self.thing.name)
+        """Candidates of earlier searches for it: another search tries others."""
         self.round = 0
         self.waiting = 0
         """Trials of the round that have not ended."""
@@ -240,7 +242,7 @@ class _Search:
         return found_for(self.thing, len(self.tried.grade), proposals)
 
     def _generator(self, *step: int) -> np.random.Generator:
-        return np.random.default_rng([self.settings.seed, zlib.crc32(self.thing.name.encode()), *step])
+        return np.random.default_rng([self.settings.seed, zlib.crc32(self.thing.name.encode()), self.before, *step])
 
 
 def run(
@@ -267,6 +269,8 @@ def run(
     examples: List[Found] = []
     settings_said: Dict[str, Any] = asdict(settings)
     if like is not None:
+        if like.resolve() == path.resolve():
+            raise UserError(f"--like and --out are both {path}; what it has already is begun with anyway")
         examples = list(read_found(like)[0].values())
         settings_said["like"] = hashlib.sha256(like.read_bytes()).hexdigest()[:12]
     made_by = {"settings": settings_said, **(made_by or {})}
@@ -275,11 +279,14 @@ def run(
         found, made_before = read_found(path)
         then = made_before.get("settings", {})
         for key in sorted({*then, *settings_said}):
-            if then.get(key) != settings_said.get(key):
-                raise UserError(
-                    f"{path} was made with {key}={then.get(key)}, not {settings_said.get(key)}; "
-                    "give another file, or the settings it was made with"
-                )
+            if then.get(key) == settings_said.get(key):
+                continue
+            if key == "like":
+                raise UserError(f"{path} was begun with another file of --like, or with none; give another file")
+            raise UserError(
+                f"{path} was made with {key}={then.get(key)}, not {settings_said.get(key)}; "
+                "give another file, or the settings it was made with"
+            )
         for thing in objects:
             if thing.name in found:
                 found[thing.name].check(thing, path)
@@ -338,7 +345,7 @@ def command(args: argparse.Namespace) -> None:
         "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
     }
     torch.set_num_threads(1)  # the simulator has the cores
-    like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like)
+    like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like).expanduser()
     found = run(
         args.out,
         simulator(cfg),

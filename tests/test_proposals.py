@@ -371,8 +371,10 @@ def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
     other = tmp_path / "other.npz"
     run(other, make_sim, OBJECTS[1:], QUICK, quiet=True, like=path)
     assert began_with[-1] == OBJECTS.names
-    with pytest.raises(UserError, match=r"other\.npz was made with like=[0-9a-f]{12}, not None"):
+    with pytest.raises(UserError, match=r"other\.npz was begun with another file of --like, or with none"):
         run(other, make_sim, OBJECTS, QUICK, quiet=True)
+    with pytest.raises(UserError, match=r"--like and --out are both .*out\.npz"):
+        run(path, make_sim, OBJECTS, QUICK, quiet=True, like=path)
     assert not list(tmp_path.glob(".*"))
 
 

@@ -47,8 +47,10 @@ def test_the_grasp_centre_keeps_its_place_in_the_box(factors):
     grasps = similar_grasps(larger, [example], PER_EXAMPLE)
 
     def place(centres, thing):
+        """Where in the box, and how far outside."""
         low, high = vertices_of(thing).min(axis=0), vertices_of(thing).max(axis=0)
-        return (centres - low) / (high - low)
+        inside = np.minimum(np.maximum(centres, low), high)
+        return np.concatenate([(inside - low) / (high - low), centres - inside], axis=1)
 
     own = example.proposals.take(np.arange(PER_EXAMPLE))
     np.testing.assert_allclose(place(grasp_centres(grasps), larger), place(grasp_centres(own), MUG), atol=1e-4)

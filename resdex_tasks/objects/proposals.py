@@ -80,7 +80,11 @@ VARY_DEG, VARY_METRES, VARY_OPENING = 5.0, 0.006, 0.3
 """Standard deviation of their rotation about each axis and of their joints, and of their position along each axis; and
 rad from which on their fingers close."""
 NO_RISE = 5e-4
-"""m by which a hand need not be moved up or down."""
+"""m: a hand that is moved up or down by less is not closed again."""
+MAX_LOWERED = 0.015
+"""m by which a hand that pinches is lowered to the table, at most: one that is higher has the object's top below it."""
+IN_THE_WAY = 10.0
+"""Promise that an open hand loses that is in the object."""
 SCRATCH = 0.005
 """m that a closed hand may reach below the table at the price of 1: fingers give way, but push the hand off."""
 SAMPLING_GAP = 0.001
@@ -105,6 +109,7 @@ def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspPr
         shapes, by, pinch = _shapes(DRAWS * len(rows), rng)
         hand, position = _placed(scene, shapes, by, pinch, rng)
         closed, promise, position = _closed_on_table(scene, shapes, by, hand, position, level=pinch)
+        promise = promise - IN_THE_WAY * (_clearance_raised(scene, shapes, hand, position) < 0.0)
         best = promise.reshape(len(rows), DRAWS).argmax(axis=1) + DRAWS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hand[best], position[best])
         joint_pos[rows] = closed[best]
@@ -133,8 +138,7 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
         closed, promise, positions = _closed_on_table(
             scene, shapes, by, hands, positions, level=np.zeros(drawn, dtype=bool)
         )
-        clear = positions + np.maximum(CLEARANCE - _lowest(shapes, hands, positions), 0.0)[:, None] * Z
-        promise = promise - 10.0 * (_clearance(scene, hand_spheres(shapes), hands, clear) < 0.0)
+        promise = promise - IN_THE_WAY * (_clearance_raised(scene, shapes, hands, positions) < 0.0)
         best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hands[best], positions[best])
         joint_pos[rows] = closed[best]
@@ -308,13 +312,19 @@ def _closed_on_table(
         joint positions (K, 22), promise (K,) and position (K, 3).
     """
     closed, promise, lowest = _closed(scene, shapes, by, hand, position)
-    rise = np.where(level, CLEARANCE - lowest, np.maximum(-lowest, 0.0))
+    rise = np.where(level, np.maximum(CLEARANCE - lowest, -MAX_LOWERED), np.maximum(-lowest, 0.0))
     moved = np.flatnonzero(np.abs(rise) > NO_RISE)
-    position = position + rise[:, None] * Z
+    position, lowest = position + rise[:, None] * Z, lowest + rise
     if len(moved):
         again = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
         closed[moved], promise[moved], lowest[moved] = again
     return closed, promise - np.maximum(-lowest / SCRATCH, 0.0), position
+
+
+def _clearance_raised(scene: _Scene, shapes, hand: Rotation, position: np.ndarray) -> np.ndarray:
+    """`_clearance` of open hands, each as high as the table makes it begin."""
+    begin = position + np.maximum(CLEARANCE - _lowest(shapes, hand, position), 0.0)[:, None] * Z
+    return _clearance(scene, hand_spheres(shapes), hand, begin)
 
 
 def _lowest(joint_pos: np.ndarray, hand: Rotation, position: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ def similar_grasps(thing: GraspObject, examples: Sequence[Found], count: int) ->
     """At most `count` grasps of the objects whose bounding box and centre of mass are most like this one's.
 
     A grasp keeps its direction R and joint positions q in the object's frame. The point before the palm keeps its place
-    in the bounding box, which is stretched along each axis from the one object's to the other's. It counts where the
+    in the bounding box, which is stretched along each axis from the one object's to the other's, and its distance from
+    the box where it is outside. It counts where the
     object can rest with about the same direction up. None: no example has such a grasp.
     """
     measures = fingerprint(thing)[:9].astype(np.float64)
@@ -44,7 +45,9 @@ def similar_grasps(thing: GraspObject, examples: Sequence[Found], count: int) ->
         hand = Rotation.from_quat(grasps.rotation[rows])
         own_low, own_high = example.fingerprint[:3].astype(np.float64), example.fingerprint[3:6].astype(np.float64)
         centre = grasps.translation[rows] + hand.apply(GRASP_CENTRE)
-        moved = low + (centre - own_low) / (own_high - own_low) * (high - low)
+        inside = centre.clip(own_low, own_high)
+        part = (inside - own_low) / np.maximum(own_high - own_low, 1e-6)
+        moved = low + part * (high - low) + (centre - inside)
         rest = rests[cosine[rows].argmax(axis=1)]
         taken += zip(grasps.rotation[rows], moved - hand.apply(GRASP_CENTRE), grasps.joint_pos[rows], rest)
     if not taken:
