@@ -318,6 +318,8 @@ def _closed_on_table(
     if len(moved):
         again = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
         closed[moved], promise[moved], lowest[moved] = again
+    # fingers of a raised hand close further, and may reach the table again
+    position = position + np.maximum(-SCRATCH - lowest, 0.0)[:, None] * Z
     return closed, promise - np.maximum(-lowest / SCRATCH, 0.0), position
 
 
