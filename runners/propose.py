@@ -341,6 +341,8 @@ def command(args: argparse.Namespace) -> None:
     objects = make_objects({**cfg["objects"], "proposals": None})  # which has all its poses at rest
     made_by = {
         "objects": cfg["objects"],
+        "batch": args.batch,
+        "at_least": args.at_least,
         "sim": cfg["sim"],
         "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
     }
