@@ -83,6 +83,12 @@ def hand_hull(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarr
     return centres, np.concatenate([shape.radii for shape in shapes])
 
 
+def lowest_point(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
+    """(P,) m, the height of the lowest point of hands; the arguments are those of `hand_hull`."""
+    centres, radii = hand_hull(rotation, translation, joint_pos)
+    return (centres[..., 2] - radii).min(axis=1)
+
+
 def joint_ranges() -> np.ndarray:
     """(22, 2) lower and upper limit of every joint, rad."""
     found = {body.joint: body.range for body in _bodies()}

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resdex_tasks.hand_shape import hand_hull
+from resdex_tasks.hand_shape import lowest_point
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
 from resdex_tasks.objects.proposals import CLEARANCE, CLOSING
 from resdex_tasks.objects.rest import rest_heights
-from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle, yaw_quat
+from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, COUPLED, JOINTS
 from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, GraspSim
 
@@ -115,8 +115,6 @@ class Outcomes:
     """(M,) bool: the object is still in the hand, moved by less than `MAX_SLIP` there."""
     slip: Tensor
     """(M,) m that the object moved in the hand from the end of closing to the end of the trial."""
-    turned: Tensor
-    """(M,) rad that it turned there."""
     rotation: Tensor
     """(M, 4) of the hand's root in the object's frame at the end of closing."""
     translation: Tensor
@@ -264,7 +262,6 @@ class Stage:
         done = self.clock[envs] >= num_steps[envs]
         out.held[trial] = done & ~broken[envs] & (slip[envs] <= MAX_SLIP)
         out.slip[trial] = torch.where(done, slip[envs], torch.full_like(slip[envs], math.inf))
-        out.turned[trial] = rotation_angle(rotation[envs], self.grasp_rotation[envs])
         out.lasted[trial] = self.clock[envs]
         self.trial[envs] = -1
         return trial
@@ -276,7 +273,6 @@ def _no_outcomes(trials: Trials) -> Outcomes:
     return Outcomes(
         held=torch.zeros(m, dtype=torch.bool, device=pose.device),
         slip=pose.new_full((m,), math.inf),
-        turned=pose.new_full((m,), math.inf),
         rotation=pose.new_tensor([0.0, 0.0, 0.0, 1.0]).repeat(m, 1),
         translation=pose.new_zeros(m, 3),
         lasted=torch.zeros(m, dtype=torch.int64, device=pose.device),
@@ -338,8 +334,8 @@ def replay_trials(
     actuated = [JOINTS.index(name) for name in ACTUATED]
     joint_pos = joint_pos.clamp(lower, upper)
     opened = (joint_pos - OPENING * closing.sign()).clamp(lower, upper)
-    centres, radii = hand_hull(root_pose[:, 3:].numpy(), root_pose[:, :3].numpy(), opened.numpy())
-    lowest = torch.tensor((centres[..., 2] - radii).min(axis=1)).float() - TABLE_HEIGHT
+    lowest = lowest_point(root_pose[:, 3:].numpy(), root_pose[:, :3].numpy(), opened.numpy())
+    lowest = torch.tensor(lowest).float() - TABLE_HEIGHT
     counts = torch.tensor([len(g) for g in grasps])
     return Trials(
         object_index=torch.repeat_interleave(torch.tensor(list(index)), counts).to(device),

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import numpy as np
 import torch
@@ -72,25 +72,18 @@ def _aligned(rows: List[Sequence[str]]) -> str:
 def show_objects(args: argparse.Namespace) -> None:
     """Write a contact sheet: every object of the set at rest on the table, if wanted with the hand, and its name."""
     objects = make_objects(args.config)
-    chosen = spread(objects, args.limit)
+    chosen = evenly(objects, args.limit)
     sheet = grasp_sheet(chosen, args.columns) if args.grasps else contact_sheet(chosen, args.columns)
     video.write_strip(args.out, [sheet], 1)
     left = f" ({len(objects) - len(chosen)} more are in the set: --limit)" if len(chosen) < len(objects) else ""
     print(f"written to {args.out}: {len(chosen)} objects{left}")
 
 
-def spread(objects: ObjectSet, limit: int) -> List[GraspObject]:
-    """At most `limit` objects, evenly over the set."""
-    return evenly(objects, limit)
-
-
 def contact_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
     """(H, W, 3) uint8."""
     from resdex_tasks.sims.portrait import portrait  # MuJoCo: Python 3.10 or newer
 
-    pictures = tqdm(objects, unit="object", disable=not sys.stderr.isatty())
-    images = [video.add_label(portrait(obj, TILE, TILE), obj.name) for obj in pictures]
-    return video.tile(images, min(columns, len(images)))
+    return _sheet(objects, columns, lambda i: portrait(objects[i], TILE, TILE))
 
 
 def grasp_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
@@ -99,8 +92,13 @@ def grasp_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
     placed = [place_grasps(obj, obj.proposals.take(np.arange(1))) for obj in objects]
     object_pose, root_pose, joint_pos = (torch.cat(poses).float() for poses in zip(*placed))
     sim.reset(torch.arange(len(objects)), root_pose, joint_pos, object_pose)
-    pictures = tqdm(objects, unit="object", disable=not sys.stderr.isatty())
-    images = [video.add_label(sim.render(i, TILE, TILE, closeup=True), obj.name) for i, obj in enumerate(pictures)]
+    return _sheet(objects, columns, lambda i: sim.render(i, TILE, TILE, closeup=True))
+
+
+def _sheet(objects: Sequence[GraspObject], columns: int, picture: Callable[[int], np.ndarray]) -> np.ndarray:
+    """The pictures of all objects, by their number, with their names."""
+    shown = tqdm(objects, unit="object", disable=not sys.stderr.isatty())
+    images = [video.add_label(picture(i), obj.name) for i, obj in enumerate(shown)]
     return video.tile(images, min(columns, len(images)))
 
 

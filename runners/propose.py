@@ -14,6 +14,7 @@ import hashlib
 import math
 import zlib
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -92,11 +93,16 @@ class _Tried:
     """What was tried on one object: grasps, and how they did."""
 
     def __init__(self, thing: GraspObject) -> None:
-        self.surface = TurnedSurface(thing)
+        self.thing = thing
         self.grasps: List[GraspProposals] = []
         self.lasted = np.zeros(0)
         self.grade = np.zeros(0, dtype=int)
         self.slip = np.zeros(0)
+
+    @cached_property
+    def surface(self) -> TurnedSurface:
+        """Of the object; few ever roll."""
+        return TurnedSurface(self.thing)
 
     def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
         lasted, held, slip = self._measures(grasps, outcomes, rows)

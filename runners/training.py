@@ -9,7 +9,7 @@ import signal
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, Iterator, Sequence
+from typing import Any, Dict, Iterator, Mapping, Sequence
 
 import torch
 from omegaconf import DictConfig
@@ -46,14 +46,13 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
     folder = runs / name
     rank = int(os.environ.get("RANK", "0")) if cfg.multi_gpu else 0
     start = find_start(container)
-    if cfg.checkpoint:
-        checkpoints.check_sees(
-            checkpoints.read_checkpoint(cfg.checkpoint), container["task"]["env"]["observation"], cfg.checkpoint
-        )
+    state = checkpoints.read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
+    if state is not None:
+        checkpoints.check_sees(state, container["task"]["env"]["observation"], cfg.checkpoint)
     task = make_task(container, cfg.num_envs, cfg.seed + rank)
     params, description = container["train"]["params"], describe(container, task, overrides)
-    if cfg.checkpoint:  # refused before anything is written
-        _check_checkpoint(cfg.checkpoint, description, params["config"]["max_epochs"])
+    if state is not None:  # refused before anything is written
+        _check_checkpoint(state, cfg.checkpoint, description, params["config"]["max_epochs"])
     if start.stage1:
         checkpoints.check_fits(checkpoints.read_checkpoint(start.stage1), description, start.stage1)
     if task.num_envs < len(task.objects) and task.config.object_sampling == "fixed":
@@ -137,8 +136,7 @@ def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> 
     }
 
 
-def _check_checkpoint(name: str, description: Dict[str, Any], max_epochs: int) -> None:
-    state = checkpoints.read_checkpoint(name)
+def _check_checkpoint(state: Mapping[str, Any], name: str, description: Dict[str, Any], max_epochs: int) -> None:
     checkpoints.check_fits(state, description, name)
     if "optimizer" not in state:
         return

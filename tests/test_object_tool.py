@@ -53,7 +53,7 @@ def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
                           "--out", str(path))  # fmt: skip
     assert status == 0 and "3 objects (8 more" in out
     assert Image.open(path).size == (2 * tool.TILE, 2 * tool.TILE)
-    chosen = [obj.name for obj in tool.spread(starter_objects(), 3)]
+    chosen = [obj.name for obj in tool.evenly(starter_objects(), 3)]
     assert chosen[0] == "box" and chosen[-1] == "mug"
 
 

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand_shape import Spheres, hand_hull, hand_spheres, joint_ranges
+from resdex_tasks.hand_shape import Spheres, hand_spheres, joint_ranges, lowest_point
 from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals
 from resdex_tasks.objects.rest import rest_heights
@@ -153,11 +153,10 @@ def rest_rotations(thing: GraspObject) -> np.ndarray:
 def depth_in_table(thing: GraspObject, grasps: GraspProposals) -> np.ndarray:
     """(P,) m that the hand at (R, t, q) reaches below the table on which the object rests; negative above it."""
     rest = Rotation.from_quat(grasps.rest_rotation)
-    position = rest.apply(grasps.translation)
     hand = rest * Rotation.from_quat(grasps.rotation)
-    centres, radii = hand_hull(hand.as_quat(), position, grasps.joint_pos)
+    lowest = lowest_point(hand.as_quat(), rest.apply(grasps.translation), grasps.joint_pos)
     vertices = np.concatenate([piece.vertices for piece in thing.pieces])
-    return -(centres[..., 2] - radii).min(axis=1) - rest_heights(vertices, grasps.rest_rotation)
+    return -lowest - rest_heights(vertices, grasps.rest_rotation)
 
 
 def _different(rests: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ def similar_grasps(thing: GraspObject, examples: Sequence[Found], count: int) ->
 
     A grasp keeps its direction R and joint positions q in the object's frame. The point before the palm keeps its place
     in the bounding box, which is stretched along each axis from the one object's to the other's, and its distance from
-    the box where it is outside. It counts where the
-    object can rest with about the same direction up. None: no example has such a grasp.
+    the box where it is outside. It counts where the object can rest with about the same direction up. None: no example
+    has such a grasp.
     """
     measures = fingerprint(thing)[:9].astype(np.float64)
     low, high = measures[:3], measures[3:6]
