@@ -97,6 +97,8 @@ class _Tried:
         self.grasps: List[GraspProposals] = []
         self.lasted = np.zeros(0)
         self.grade = np.zeros(0, dtype=int)
+        self.true = np.zeros(0, dtype=bool)
+        """Those that lead to the grasp that (R, t, q) describes (`MAX_STRAY`)."""
         self.slip = np.zeros(0)
 
     @cached_property
@@ -105,46 +107,44 @@ class _Tried:
         return TurnedSurface(self.thing)
 
     def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
-        lasted, held, slip = self._measures(grasps, outcomes, rows)
+        lasted, held, true, slip = self._measures(grasps, outcomes, rows)
         self.grasps.append(grasps)
         self.lasted = np.concatenate([self.lasted, lasted])
         self.grade = np.concatenate([self.grade, np.where(held, HELD, FAILED)])
+        self.true = np.concatenate([self.true, true])
         self.slip = np.concatenate([self.slip, slip])
 
     def confirm(self, which: np.ndarray, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
         """Grade those (rows of what was tried) that were tried once more."""
-        _, held, slip = self._measures(grasps, outcomes, rows)
+        _, held, true, slip = self._measures(grasps, outcomes, rows)
         self.grade[which] = np.where(held, STABLE, SHAKY)
+        self.true[which] &= true
         self.slip[which] = np.where(held, np.maximum(slip, self.slip[which]), self.slip[which])
 
-    def _measures(
-        self, grasps: GraspProposals, outcomes: Outcomes, rows: slice
-    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """How long grasps lasted, which are proposals, how much the object moved, all (P,).
-
-        A proposal holds, and describes the grasp to which it leads (`MAX_STRAY`).
-        """
+    def _measures(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> Tuple[np.ndarray, ...]:
+        """How long grasps lasted, which held, which of these are true, how much the object moved, all (P,)."""
         fields = ("lasted", "held", "slip", "rotation")
         lasted, held, slip, closed = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
         turn = Rotation.from_quat(grasps.rotation) * Rotation.from_quat(closed).inv()
         stray = turn.magnitude()
-        alike = stray <= MAX_STRAY
-        rolled = np.flatnonzero(held & ~alike)
+        true = stray <= MAX_STRAY
+        rolled = np.flatnonzero(held & ~true)
         if len(rolled):
-            alike[rolled] = self.surface.unlike(turn[rolled]) <= MAX_UNLIKE
-        return lasted, held & alike, np.where(held, slip + STRAY_COST * stray, slip)
+            true[rolled] = self.surface.unlike(turn[rolled]) <= MAX_UNLIKE
+        return lasted, held, held & true, np.where(held, slip + STRAY_COST * stray, slip)
 
-    def count(self, grade: int) -> int:
-        return int((self.grade == grade).sum())
+    def count(self, grade: int, only_true: bool) -> int:
+        return int(((self.grade == grade) & (self.true | (not only_true))).sum())
 
     def take(self, rows: np.ndarray) -> GraspProposals:
         """Some of the grasps."""
         return GraspProposals.joined(self.grasps).take(rows)
 
-    def best(self, count: int, grade: Optional[int] = None) -> np.ndarray:
-        """The rows (of one grade): those that held, by grade and slip, then those that lasted longest."""
-        order = np.lexsort((self.slip, -self.lasted, -self.grade))
-        return order[(self.grade[order] == grade) | (grade is None)][:count]
+    def best(self, count: int, grade: Optional[int] = None, only_true: bool = False) -> np.ndarray:
+        """The rows (of one grade): those that held, true ones first, by grade and slip; then those that lasted."""
+        order = np.lexsort((self.slip, -self.lasted, -self.grade, ~self.true))
+        which = ((self.grade == grade) | (grade is None)) & (self.true | (not only_true))
+        return order[which[order]][:count]
 
 
 def propose(
@@ -208,13 +208,14 @@ class _Search:
             tried.confirm(self.again, self.grasps, stage.outcomes, self.rows)
         elif self.grasps is not None:
             tried.add(self.grasps, stage.outcomes, self.rows)
-        good, open_ = tried.count(STABLE), tried.count(HELD)
         over = self.round > self.settings.rounds
+        # those in which the object rolls count when all rounds have not brought enough of the others
+        good, open_ = (tried.count(grade, only_true=not over) for grade in (STABLE, HELD))
         if good >= wanted or (over and not open_):
             return []
         self.again = None
         if over or good + open_ >= ENOUGH * wanted:
-            self.again = tried.best(math.ceil(ENOUGH * (wanted - good)), HELD)
+            self.again = tried.best(math.ceil(ENOUGH * (wanted - good)), HELD, only_true=not over)
             self.grasps = tried.take(self.again)
             noise = {"position_noise": POSITION_NOISE, "rotation_noise": ROTATION_NOISE}
             return self._add(stage, FULL_COURSE, generators=[self._generator(self.round, 1)], **noise)

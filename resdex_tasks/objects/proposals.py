@@ -81,12 +81,21 @@ VARY_DEG, VARY_METRES, VARY_OPENING = 5.0, 0.006, 0.3
 rad from which on their fingers close."""
 NO_RISE = 5e-4
 """m: a hand that is moved up or down by less is not closed again."""
+MAX_FURTHER = 0.35
+"""rad, at most, by which fingers close further than to where they touch: they come under what lies on the table."""
 MAX_LOWERED = 0.015
-"""m by which a hand that pinches is lowered to the table, at most: one that is higher has the object's top below it."""
+"""m by which a closed hand is lowered to the table at most, before its fingers close further, and after it."""
 IN_THE_WAY = 10.0
 """Promise that an open hand loses that is in the object."""
 SCRATCH = 0.005
 """m that a closed hand may reach below the table at the price of 1: fingers give way, but push the hand off."""
+PRESSED = 0.27
+"""rad beyond touch that the thumb is told to go where the grip is looked at: a third of what a trial tells it. The
+fingers go as much less as `CLOSING` says."""
+MAX_PRESSED = 0.02
+"""m, the reach into the object that counts at most for a finger."""
+GRIP_WORTH = 100.0
+"""1/m, promise for each metre of grip (`_grip`)."""
 SAMPLING_GAP = 0.001
 """m, how much nearer the surface is than the nearest of its sampled points."""
 X, Z = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
@@ -108,8 +117,8 @@ def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspPr
         scene = _scene(thing, rest, rng)
         shapes, by, pinch = _shapes(DRAWS * len(rows), rng)
         hand, position = _placed(scene, shapes, by, pinch, rng)
-        closed, promise, position = _closed_on_table(scene, shapes, by, hand, position, level=pinch)
-        promise = promise - IN_THE_WAY * (_clearance_raised(scene, shapes, hand, position) < 0.0)
+        further = rng.uniform(0.0, MAX_FURTHER, len(shapes))
+        closed, promise, position = _closed_on_table(scene, shapes, by, further, hand, position)
         best = promise.reshape(len(rows), DRAWS).argmax(axis=1) + DRAWS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hand[best], position[best])
         joint_pos[rows] = closed[best]
@@ -120,7 +129,7 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
     """Hand poses to try beside those that did well: in turn for each of them, the most promising of `VARIATIONS`."""
     which = np.arange(count) % len(parents)
     rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
-    closing = np.array([_closing(joint) for joint in JOINTS])
+    closing = np.sign(_CLOSING)
     lower, upper = joint_ranges().T
     rests = parents.rest_rotation[which]
     for rest in _different(rests):
@@ -135,10 +144,8 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
         jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
         shapes = (parents.joint_pos[parent] + jitter - VARY_OPENING * closing).clip(lower, upper)
         by = (shapes + 2 * VARY_OPENING * closing).clip(lower, upper) - shapes
-        closed, promise, positions = _closed_on_table(
-            scene, shapes, by, hands, positions, level=np.zeros(drawn, dtype=bool)
-        )
-        promise = promise - IN_THE_WAY * (_clearance_raised(scene, shapes, hands, positions) < 0.0)
+        further = rng.uniform(0.0, MAX_FURTHER, drawn)
+        closed, promise, positions = _closed_on_table(scene, shapes, by, further, hands, positions)
         best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
         rotation[rows], translation[rows] = scene.to_object(hands[best], positions[best])
         joint_pos[rows] = closed[best]
@@ -163,9 +170,8 @@ def _different(rests: np.ndarray) -> np.ndarray:
     return rests[np.sort(np.unique(np.round(rests, 9), axis=0, return_index=True)[1])]
 
 
-def _closing(joint: str) -> float:
-    """In which sense a joint closes the hand: 1, -1 or 0."""
-    return float(np.sign(CLOSING.get(COUPLED.get(joint, joint), 0.0)))
+_CLOSING = np.array([CLOSING.get(COUPLED.get(joint, joint), 0.0) for joint in JOINTS])
+"""(22,) `CLOSING` in the order of the joints, coupled ones as those that drive them."""
 
 
 class _Scene(NamedTuple):
@@ -294,32 +300,60 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
     part = np.where(touched, part, np.minimum(mean, 0.6)[:, None])
     own = np.array([next(i for i, f in enumerate(FINGERS) if joint.startswith(f)) for joint in JOINTS])
     closed = shapes + part[:, own] * by
+    promise = promise + GRIP_WORTH * _grip(scene, closed, hand, position)
     return closed, promise, _lowest(closed, hand, position)
 
 
+def _grip(scene: _Scene, closed: np.ndarray, hand: Rotation, position: np.ndarray) -> np.ndarray:
+    """(K,) m, how firmly the object is between thumb and fingers: how far these would reach into it if they were told
+    to close further by `PRESSED`, as the geometric mean of the thumb's way and the sum of the fingers' ways.
+
+    A finger that slips over the object's edge reaches into nothing.
+    """
+    lower, upper = joint_ranges().T
+    spheres = hand_spheres((closed + PRESSED * _CLOSING).clip(lower, upper))
+    at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + position[:, None]
+    distance, nearest = cKDTree(scene.surface).query(at, distance_upper_bound=0.05)
+    nearest = np.where(np.isinf(distance), 0, nearest)
+    inside = np.sum((at - scene.surface[nearest]) * scene.normals[nearest], axis=2) < 0
+    reach = (spheres.radii - np.where(inside & np.isfinite(distance), -distance, distance)).clip(0.0, MAX_PRESSED)
+    own = [reach[:, spheres.finger == i].max(axis=1) for i in range(len(FINGERS))]
+    return np.sqrt(own[4] * np.sum(own[:4], axis=0))
+
+
 def _closed_on_table(
-    scene: _Scene, shapes, by, hand: Rotation, position, level: np.ndarray
+    scene: _Scene, shapes, by, further, hand: Rotation, position
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Close hands (`_closed`) that the table raises until it is below the closed hand.
+    """Close hands (`_closed`), bring them to the table (`_to_table`), close them again, and further.
 
     Only the closed hand counts: while it is still open it may be higher (`runners/grasp_trials.py` lowers it).
 
     Args:
-        level: (K,) hands which are lowered, too, until they are just above the table.
+        further: (K,) rad beyond touch that the fingers close.
 
     Returns:
         joint positions (K, 22), promise (K,) and position (K, 3).
     """
     closed, promise, lowest = _closed(scene, shapes, by, hand, position)
-    rise = np.where(level, np.maximum(CLEARANCE - lowest, -MAX_LOWERED), np.maximum(-lowest, 0.0))
-    moved = np.flatnonzero(np.abs(rise) > NO_RISE)
-    position, lowest = position + rise[:, None] * Z, lowest + rise
+    before, position = position, _to_table(scene, shapes, hand, position, lowest)
+    moved = np.flatnonzero(np.abs(position - before)[:, 2] > NO_RISE)
     if len(moved):
-        again = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
-        closed[moved], promise[moved], lowest[moved] = again
-    # fingers of a raised hand close further, and may reach the table again
-    position = position + np.maximum(-SCRATCH - lowest, 0.0)[:, None] * Z
-    return closed, promise - np.maximum(-lowest / SCRATCH, 0.0), position
+        closed[moved], promise[moved], _ = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
+    lower, upper = joint_ranges().T
+    closed = (closed + further[:, None] * np.sign(_CLOSING)).clip(lower, upper)
+    lowest = _lowest(closed, hand, position)
+    promise = promise - np.maximum(-lowest / SCRATCH, 0.0)
+    position = _to_table(scene, shapes, hand, position, np.where(lowest < 0, np.minimum(lowest + SCRATCH, 0.0), lowest))
+    return closed, promise - IN_THE_WAY * (_clearance_raised(scene, shapes, hand, position) < 0.0), position
+
+
+def _to_table(scene: _Scene, shapes, hand: Rotation, position, lowest) -> np.ndarray:
+    """Positions (K, 3) of closed hands, whose lowest points are `lowest` (K,) m above the table, moved up until they
+    are out of it, or down to it by `MAX_LOWERED` at most, where nothing is in the way of the open hand."""
+    raised = position + np.maximum(-lowest, 0.0)[:, None] * Z
+    lowered = position - (lowest - CLEARANCE).clip(0.0, MAX_LOWERED)[:, None] * Z
+    free = (lowest > CLEARANCE) & (_clearance_raised(scene, shapes, hand, lowered) >= 0.0)
+    return np.where(free[:, None], lowered, raised)
 
 
 def _clearance_raised(scene: _Scene, shapes, hand: Rotation, position: np.ndarray) -> np.ndarray:
