@@ -86,7 +86,26 @@ class Settings:
 
 
 FAILED, SHAKY, HELD, STABLE = range(4)
-"""Grades of a grasp that was tried: it did not hold; it did, but not once more; it did; it did once more."""
+"""Grades of a grasp that was tried: it did not hold; it did, but not again; it did; it did again, twice."""
+
+
+def strays(surface: TurnedSurface, grasps: GraspProposals, closed: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """How far the object turned in the hand from (R, t, q) until the fingers had closed.
+
+    Args:
+        surface: of the object.
+        closed: (P, 4) rotation of the hand in the object's frame when the fingers had closed.
+
+    Returns:
+        (P,) the angle, rad, and (P,) bool: whether the grasp is about the one that (R, t, q) describes, as the angle is
+        at most `MAX_STRAY`, or the surface of an object that rolled is about where it was (`MAX_UNLIKE`).
+    """
+    turn = Rotation.from_quat(grasps.rotation) * Rotation.from_quat(closed).inv()
+    stray = turn.magnitude()
+    true = stray <= MAX_STRAY
+    if not true.all():
+        true[~true] = surface.unlike(turn[~true]) <= MAX_UNLIKE
+    return stray, true
 
 
 class _Tried:
@@ -98,7 +117,7 @@ class _Tried:
         self.lasted = np.zeros(0)
         self.grade = np.zeros(0, dtype=int)
         self.true = np.zeros(0, dtype=bool)
-        """Those that lead to the grasp that (R, t, q) describes (`MAX_STRAY`)."""
+        """Those that held, as (R, t, q) describes them (`strays`)."""
         self.slip = np.zeros(0)
 
     @cached_property
@@ -114,24 +133,21 @@ class _Tried:
         self.true = np.concatenate([self.true, true])
         self.slip = np.concatenate([self.slip, slip])
 
-    def confirm(self, which: np.ndarray, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
-        """Grade those (rows of what was tried) that were tried once more."""
-        _, held, true, slip = self._measures(grasps, outcomes, rows)
-        self.grade[which] = np.where(held, STABLE, SHAKY)
-        self.true[which] &= true
-        self.slip[which] = np.where(held, np.maximum(slip, self.slip[which]), self.slip[which])
+    def confirm(self, which: np.ndarray, grasps: GraspProposals, outcomes: Outcomes, rows: Sequence[slice]) -> None:
+        """Grade those (rows `which` of what was tried) that were tried again, once for each of `rows`."""
+        self.grade[which] = STABLE
+        for part in rows:
+            _, held, true, slip = self._measures(grasps, outcomes, part)
+            self.grade[which] = np.where(held, self.grade[which], SHAKY)
+            self.true[which] &= true
+            self.slip[which] = np.maximum(slip, self.slip[which])
 
     def _measures(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> Tuple[np.ndarray, ...]:
         """How long grasps lasted, which held, which of these are true, how much the object moved, all (P,)."""
         fields = ("lasted", "held", "slip", "rotation")
         lasted, held, slip, closed = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
-        turn = Rotation.from_quat(grasps.rotation) * Rotation.from_quat(closed).inv()
-        stray = turn.magnitude()
-        true = stray <= MAX_STRAY
-        rolled = np.flatnonzero(held & ~true)
-        if len(rolled):
-            true[rolled] = self.surface.unlike(turn[rolled]) <= MAX_UNLIKE
-        return lasted, held, held & true, np.where(held, slip + STRAY_COST * stray, slip)
+        stray, true = strays(self.surface, grasps, closed)
+        return lasted, held, held & true, slip + STRAY_COST * stray
 
     def count(self, grade: int, only_true: bool) -> int:
         return int(((self.grade == grade) & (self.true | (not only_true))).sum())
@@ -196,8 +212,8 @@ class _Search:
         """Trials of the round that have not ended."""
         self.grasps: Optional[GraspProposals] = None
         """Of the round."""
-        self.rows = slice(0)
-        """Their numbers on the stage."""
+        self.rows: List[slice] = []
+        """Their numbers on the stage, once for each time that they are tried in the round."""
         self.again: Optional[np.ndarray] = None
         """Which of those tried are tried once more in this round."""
 
@@ -207,18 +223,19 @@ class _Search:
         if self.again is not None:
             tried.confirm(self.again, self.grasps, stage.outcomes, self.rows)
         elif self.grasps is not None:
-            tried.add(self.grasps, stage.outcomes, self.rows)
+            tried.add(self.grasps, stage.outcomes, self.rows[0])
         over = self.round > self.settings.rounds
         # those in which the object rolls count when all rounds have not brought enough of the others
         good, open_ = (tried.count(grade, only_true=not over) for grade in (STABLE, HELD))
         if good >= wanted or (over and not open_):
             return []
-        self.again = None
+        self.again, self.rows = None, []
         if over or good + open_ >= ENOUGH * wanted:
             self.again = tried.best(math.ceil(ENOUGH * (wanted - good)), HELD, only_true=not over)
             self.grasps = tried.take(self.again)
             noise = {"position_noise": POSITION_NOISE, "rotation_noise": ROTATION_NOISE}
-            return self._add(stage, FULL_COURSE, generators=[self._generator(self.round, 1)], **noise)
+            displaced = self._add(stage, FULL_COURSE, generators=[self._generator(self.round, 1)], **noise)
+            return displaced + self._add(stage, FULL_COURSE)
         rng = self._generator(self.round)
         if self.round == 0:
             self.grasps = self._first(rng)
@@ -239,8 +256,8 @@ class _Search:
 
     def _add(self, stage: Stage, course: Course, **replay: Any) -> List["_Search"]:
         trials = replay_trials(self.sim, self.objects, [self.grasps], [self.index], **replay)
-        self.rows = stage.add(trials, course)
-        self.waiting = len(trials)
+        self.rows.append(stage.add(trials, course))
+        self.waiting += len(trials)
         return len(trials) * [self]
 
     def found(self) -> Found:

@@ -96,6 +96,8 @@ MAX_PRESSED = 0.02
 """m, the reach into the object that counts at most for a finger."""
 GRIP_WORTH = 100.0
 """1/m, promise for each metre of grip (`_grip`)."""
+FAR = 0.03
+"""m, a distance from the object that is not told from larger ones."""
 SAMPLING_GAP = 0.001
 """m, how much nearer the surface is than the nearest of its sampled points."""
 X, Z = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
@@ -216,9 +218,10 @@ def _scene(thing: GraspObject, rest_rotation: np.ndarray, rng: Generator) -> _Sc
 
 
 def _clearance(scene: _Scene, spheres: Spheres, hand: Rotation, position: np.ndarray) -> np.ndarray:
-    """(K,) m between a hand and the nearest of object and table; from the outside of the object only."""
+    """(K,) m between a hand and the nearest of object and table, negative where they overlap, from the outside of the
+    object only; an object that is not reached counts as infinitely far."""
     at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + position[:, None]
-    near = cKDTree(scene.surface).query(at, distance_upper_bound=0.05)[0] - spheres.radii
+    near = cKDTree(scene.surface).query(at, distance_upper_bound=spheres.radii.max())[0] - spheres.radii
     return np.minimum(near, at[..., 2] - spheres.radii).min(axis=1)
 
 
@@ -264,14 +267,16 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
         gap = np.full((count, number_of), np.inf)
         for i in range(number_of):
             own = np.flatnonzero(on_their_way.finger == i)
-            distance, nearest = tree.query(at[:, own], distance_upper_bound=0.05)
+            open_ = np.flatnonzero(np.isnan(part[:, i]))
+            distance, nearest = tree.query(at[open_][:, own], distance_upper_bound=FAR)
             gaps = distance - on_their_way.radii[own] - SAMPLING_GAP
             first = gaps.argmin(axis=1)
-            gap[:, i] = np.minimum(gaps.min(axis=1), 0.05)
-            rows = np.flatnonzero(np.isnan(part[:, i]) & (gap[:, i] < 0))
-            if len(rows) == 0:
+            gap[open_, i] = np.minimum(gaps.min(axis=1), FAR)
+            now = np.flatnonzero(gap[open_, i] < 0)
+            if len(now) == 0:
                 continue
-            point, sphere = nearest[rows, first[rows]], own[first[rows]]
+            rows = open_[now]
+            point, sphere = nearest[now, first[now]], own[first[now]]
             contact[rows, i], normal[rows, i] = scene.surface[point], scene.normals[point]
             if last_at is None:
                 part[rows, i] = 0.0
@@ -313,7 +318,7 @@ def _grip(scene: _Scene, closed: np.ndarray, hand: Rotation, position: np.ndarra
     lower, upper = joint_ranges().T
     spheres = hand_spheres((closed + PRESSED * _CLOSING).clip(lower, upper))
     at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + position[:, None]
-    distance, nearest = cKDTree(scene.surface).query(at, distance_upper_bound=0.05)
+    distance, nearest = cKDTree(scene.surface).query(at, distance_upper_bound=FAR)
     nearest = np.where(np.isinf(distance), 0, nearest)
     inside = np.sum((at - scene.surface[nearest]) * scene.normals[nearest], axis=2) < 0
     reach = (spheres.radii - np.where(inside & np.isfinite(distance), -distance, distance)).clip(0.0, MAX_PRESSED)
@@ -434,7 +439,7 @@ def _placed(
 
     def clear(rows: np.ndarray, distance: np.ndarray) -> np.ndarray:
         at = turned[rows] + (goal[rows] - distance[:, None] * approach[rows])[:, None]
-        near = tree.query(at, distance_upper_bound=0.05)[0] - radii
+        near = tree.query(at, distance_upper_bound=radii.max() + 2 * CLEARANCE)[0] - radii
         above = np.minimum(at[..., 2], met[rows] + at[:, :1, 2] - turned[rows, :1, 2]) - radii
         return np.minimum(near, above).min(axis=1) > CLEARANCE
 
