@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 
 from rl_games.algos_torch.model_builder import ModelBuilder
 
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from resdex_tasks import networks
 from resdex_tasks.make import make_task
 from resdex_tasks.networks.experts import ExpertsSpec
@@ -88,14 +88,14 @@ def seconds(call: Callable[[], object], repeats: int, device: str) -> float:
     return median(times)
 
 
-def main(argv: Sequence[str] = ()) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-envs", type=int, default=256)
     parser.add_argument("--units", type=int, nargs="+", default=[256, 256, 128])
     parser.add_argument("--repeats", type=int, default=60, help="calls of each, in turns")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-step", action="store_true", help="leave the control step out")
-    args = parser.parse_args(argv or None)
+    args = parser.parse_args()
     device, n = args.device, args.num_envs
     print(machine())
     models = {k: hyper_model(k, args.units, device) for k in KS}
@@ -126,4 +126,4 @@ def main(argv: Sequence[str] = ()) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run(main)

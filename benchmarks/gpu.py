@@ -29,7 +29,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from benchmarks.report import machine, table
+from benchmarks.report import machine, run, table
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.make import make_task
 from runners import checkpoints
@@ -281,4 +281,4 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -15,6 +15,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
+from benchmarks.report import run
 from runners.plots import learning_curves, read_run
 
 
@@ -38,13 +39,13 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         "| run | steps | minutes | held 0.5 after | held 0.8 after | last held |",
         "|---|--:|--:|--:|--:|--:|",
     ]
-    for name, run in runs.items():
+    for name, curve in runs.items():
         lines.append(
-            f"| {name} | {run['steps'][-1] / 1e6:.2f} M | {run['minutes'][-1]:.1f} | {first_reach(run, 0.5)} | "
-            f"{first_reach(run, 0.8)} | {run['held'][-1]:.2f} |"
+            f"| {name} | {curve['steps'][-1] / 1e6:.2f} M | {curve['minutes'][-1]:.1f} | {first_reach(curve, 0.5)} | "
+            f"{first_reach(curve, 0.8)} | {curve['held'][-1]:.2f} |"
         )
     print("\n".join(lines))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

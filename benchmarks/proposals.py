@@ -23,10 +23,11 @@ from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.proposals import depth_in_table
+from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.rotations import rotation_angle
 from runners.config import load_config, plain
 from runners.grasp_trials import FULL_COURSE, holds, replay_trials, run_trials
-from runners.propose import MakeSim, simulator
+from runners.propose import MakeSim, simulator, strays
 
 ENOUGH = 8
 """Proposals that hold of an object that is well provided for."""
@@ -38,8 +39,9 @@ def replay(
     """Replay every proposal twice.
 
     Returns:
-        (P, 2) bool for each object: whether each proposal holds as it is written, and displaced; and for all that hold
-        as they are written (M, 2) how far the closed hand then is from (R, t): m and rad.
+        (P, 3) bool for each object: whether each proposal holds as it is written, and displaced, and whether it holds
+        as it is written and the object did not roll (`strays`); and for all that hold as they are written (M, 2) how
+        far the closed hand then is from (R, t): m and rad.
     """
     rows, shifts = [], []
     for start in range(0, len(objects), batch):
@@ -50,8 +52,11 @@ def replay(
         noise = {"position_noise": millimetres / 1000, "rotation_noise": np.radians(degrees)}
         displaced = holds(sim, part, grasps, generators=generators, **noise)
         held = closed.held.cpu().numpy()
-        exact = np.split(held, np.cumsum([len(g) for g in grasps])[:-1])
-        rows += [np.stack(pair, axis=1) for pair in zip(exact, displaced)]
+        ends = np.cumsum([len(g) for g in grasps])[:-1]
+        turned = np.split(closed.rotation.cpu().numpy(), ends)
+        true = [strays(TurnedSurface(thing), g, t)[1] for thing, g, t in zip(part, grasps, turned)]
+        exact = np.split(held, ends)
+        rows += [np.stack((e, d, e & t), axis=1) for e, d, t in zip(exact, displaced, true)]
         rotation, translation = (
             torch.tensor(np.concatenate([getattr(g, f) for g in grasps])).float() for f in ("rotation", "translation")
         )
@@ -92,11 +97,11 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     def cells(name: str, rows: Sequence[np.ndarray]) -> Sequence[str]:
         share = 100 * np.concatenate(rows).mean(axis=0)
         enough = 100 * np.mean([r.sum(axis=0) >= ENOUGH for r in rows], axis=0)
-        numbers = (f"{share[0]:.1f}", f"{share[1]:.1f}", f"{enough[0]:.1f}", f"{enough[1]:.1f}")
-        return (name, str(len(rows)), str(sum(map(len, rows))), *numbers)
+        return (name, str(len(rows)), str(sum(map(len, rows))), *(f"{x:.1f}" for x in (*share, *enough)))
 
     many = f"objects with {ENOUGH} or more, %"
-    header = ("category", "objects", "proposals", "hold, %", "hold displaced, %", many, f"{many}, displaced")
+    how = ("", " displaced", " unrolled")
+    header = ("category", "objects", "proposals", *(f"hold{h}, %" for h in how), *(f"{many}{h}" for h in how))
     categories = sorted({thing.category for thing in objects})
     lines = [cells(c, [r for r, thing in zip(held, objects) if thing.category == c]) for c in categories]
     print(table([header, *lines, cells("all", held)]))

@@ -17,7 +17,8 @@ from typing import Dict, List, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from benchmarks.report import machine
+from benchmarks.report import machine, run
+from resdex_tasks.errors import UserError
 from runners import report
 from runners.starts import shipped_experts
 
@@ -46,7 +47,7 @@ def run_variant(name: str, overrides: Sequence[str], args: argparse.Namespace) -
     train = ["task=ResDexHyper", "follow_up=false", f"experiment={name}", f"max_iterations={args.iterations}"]
     mark, made_of = out / name / "trained", "\n".join([*train, *common, *overrides])
     if mark.exists() and mark.read_text() != made_of:
-        raise SystemExit(f"{out / name} was trained with other settings; give another --out")
+        raise UserError(f"{out / name} was trained with other settings; give another --out")
     if not mark.exists():
         resume = [f"checkpoint={last}"] if last.exists() else []
         _call(out / f"{name}.log", [*train, *common, *overrides, *resume])
@@ -63,7 +64,7 @@ def _call(log: Path, overrides: Sequence[str]) -> None:
     with log.open("a") as file:
         status = subprocess.call([sys.executable, str(ROOT / "train.py"), *overrides], stdout=file, stderr=file)
     if status:
-        raise SystemExit(f"python train.py {' '.join(overrides)} failed: see {log}")
+        raise UserError(f"python train.py {' '.join(overrides)} failed: see {log}")
 
 
 def main() -> None:
@@ -101,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

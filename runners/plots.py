@@ -73,10 +73,12 @@ def read_run(folder: Path) -> Dict[str, np.ndarray]:
     the success rates `latched` and `held` of the noisy policy that collects the data.
 
     Raises:
-        UserError: the run logged no success.
+        UserError: the folder is no run's, or the run logged no success.
     """
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    if not (folder / "summaries").is_dir():
+        raise UserError(f"{folder} is no folder of a run: it has no summaries/")
     events = EventAccumulator(str(folder / "summaries"), size_guidance={"scalars": 0})
     events.Reload()
     names = ("success/latched", "success/held")

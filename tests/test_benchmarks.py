@@ -81,14 +81,21 @@ def test_without_a_gpu_the_gpu_benchmark_says_so():
     assert out.returncode == 2 and "no CUDA device" in out.stderr
 
 
-@pytest.mark.parametrize("script", ["settle.py", "proposals.py"])
-def test_bad_input_is_one_sentence(script, tmp_path):
-    arguments = ["objects=dexgraspnet", f"objects.root={tmp_path}"]
+@pytest.mark.parametrize(
+    "script, arguments, complaint",
+    [
+        ("settle.py", ["objects=dexgraspnet", "objects.root={}"], "{} has neither"),
+        ("proposals.py", ["objects=dexgraspnet", "objects.root={}"], "{} has neither"),
+        ("learning_curves.py", ["{}", "--out={}/curves.png"], "{} is no folder of a run"),
+    ],
+)
+def test_bad_input_is_one_sentence(script, arguments, complaint, tmp_path):
+    arguments = [argument.format(tmp_path) for argument in arguments]
     out = subprocess.run(
         [sys.executable, str(ROOT / "benchmarks" / script), *arguments], capture_output=True, text=True, cwd=str(ROOT)
     )
     assert out.returncode == 2
-    assert out.stderr.startswith(f"error: {tmp_path} has neither") and out.stderr.count("\n") == 1
+    assert out.stderr.startswith(f"error: {complaint.format(tmp_path)}") and out.stderr.count("\n") == 1
 
 
 def test_settle_tells_what_lies_still_from_what_still_falls(capsys):

@@ -25,9 +25,9 @@ from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.shadow_hand import FINGERS, JOINTS
 from resdex_tasks.sims.base import TABLE_HEIGHT
 from runners import propose as propose_module
-from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, Stage, holds, replay_trials, run_trials
+from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, Outcomes, Stage, holds, replay_trials, run_trials
 from runners.objects import main
-from runners.propose import MAX_UNLIKE, Settings, propose, run
+from runners.propose import HELD, MAX_UNLIKE, STABLE, Settings, _Tried, propose, run, strays
 
 QUICK = Settings(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
 MILLIMETRE = 1e-3
@@ -220,6 +220,42 @@ def test_what_rolls_is_told_from_what_is_turned():
     assert can.unlike(about_z).max() < MAX_UNLIKE, "about its length"
     across = can.unlike(about_x)
     assert across[degrees[:, 0] == 90] > MAX_UNLIKE and across[-1] < MAX_UNLIKE, "upside down it is the same"
+
+
+def outcomes_of(grasps, held, turned_deg, slip):
+    """Of trials in which the object turned by so much about its z axis."""
+    turn = Rotation.from_rotvec(np.outer(turned_deg, [0.0, 0.0, 1.0]), degrees=True)
+    rotation = torch.tensor((turn * Rotation.from_quat(grasps.rotation)).as_quat())
+    lasted = torch.tensor(np.where(held, 100, 40))
+    return Outcomes(torch.tensor(held), torch.tensor(slip), rotation, torch.zeros(len(grasps), 3), lasted)
+
+
+def test_grasps_whose_object_rolls_come_last():
+    box = starter_objects().select(["box"])[0]
+    grasps = candidates_of(box, 5)
+    tried = _Tried(box)
+    held = np.array([False, True, True, True, True])
+    tried.add(grasps, outcomes_of(grasps, held, [0, 50, 0, 20, 10], [np.inf, 0.0, 0.02, 0.0, 0.0]), slice(0, 5))
+    assert (tried.count(HELD, only_true=True), tried.count(HELD, only_true=False)) == (3, 4)
+    # 20 degrees cost as much as 17 mm of slip
+    assert tried.best(5).tolist() == [4, 3, 2, 1, 0]
+    assert tried.best(5, HELD, only_true=True).tolist() == [4, 3, 2]
+    again = np.array([1, 3, 4])
+    chosen, two = tried.take(again), np.array([True, True, False, True, True, True])
+    twice = grasps.joined([chosen, chosen])
+    tried.confirm(again, chosen, outcomes_of(twice, two, 6 * [0], 6 * [0.001]), [slice(0, 3), slice(3, 6)])
+    assert tried.best(5, STABLE).tolist() == [3, 1], "to hold again is to hold in both"
+    assert tried.count(STABLE, only_true=True) == 1, "it rolled once"
+
+
+def test_how_far_an_object_strays():
+    ball, box = starter_objects().select(["sphere", "box"])
+    for thing, expected in ((box, [True, True, False]), (ball, [True, True, True])):
+        grasps = candidates_of(thing, 3)
+        closed = outcomes_of(grasps, np.ones(3, dtype=bool), [0, -25, 40], np.zeros(3)).rotation.numpy()
+        angle, true = strays(TurnedSurface(thing), grasps, closed)
+        np.testing.assert_allclose(np.degrees(angle), [0, 25, 40], atol=1e-4)
+        assert true.tolist() == expected
 
 
 def a_file(path, objects=OBJECTS):
