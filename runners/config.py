@@ -17,15 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.make import installed
+from resdex_tasks.networks.experts import ACTIVATIONS
 from resdex_tasks.paths import CFG_DIR
 from runners.checkpoints import read_checkpoint
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
 GPU_SIMS = ("mujoco_warp",)
 """Simulators that run on CUDA, the best first."""
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "swish", "gelu", "softplus", "None")
-"""What rl_games' network builder knows."""
-
 
 COUNTS = (
     "num_envs",
