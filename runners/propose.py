@@ -2,11 +2,11 @@
 
 Candidates are tried in the simulator as the task would meet them. In the first round most of them are variations of
 grasps of similar objects, of the batches before or of a file, and the others random; in each further round they are
-variations of those that did best. These trials are quick; what holds is tried once more at length, elsewhere and
-slightly displaced, and the most stable are kept. No object waits for another: each begins its next round when its last
-has ended, so that the environments are always full. An object's proposals depend on the object, the seed, the settings
-and the grasps it begins with, not on the objects beside it in its batch. The file is written after every batch; run
-again, the command goes on with the objects that are missing.
+variations of those that did best. These trials are quick; what holds is tried again at length, both as it is and
+elsewhere and slightly displaced, and the most stable are kept. No object waits for another: each begins its next round
+when its last has ended, so that the environments are always full. An object's proposals depend on the object, the seed,
+the settings and the grasps it begins with, not on the objects beside it in its batch. The file is written after every
+batch; run again, the command goes on with the objects that are missing.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from resdex_tasks.sims.base import GraspSim, WristLaw
 from runners.grasp_trials import FULL_COURSE, QUICK_COURSE, Course, Outcomes, Stage, replay_trials
 
 POSITION_NOISE, ROTATION_NOISE = 0.002, np.radians(1.5)
-"""m and rad, along and about each axis: by how much the hand is displaced when what held is tried once more."""
+"""m and rad, along and about each axis: by how much the hand is displaced when what held is tried again."""
 
 MAX_STRAY, MAX_UNLIKE = np.radians(30.0), 0.1
 """The object may turn in the hand while the fingers close by the first, rad, or further where the turned surface is as
@@ -46,7 +46,7 @@ near as the second (`TurnedSurface`) to what it was: round things roll."""
 STRAY_COST = 0.05
 """m of slip that a radian of it is worth when proposals are compared."""
 ENOUGH = 1.25
-"""Times the wanted number must hold in the rounds, before what held is tried once more."""
+"""Times the wanted number must hold in the rounds, before what held is tried again."""
 
 SIMILAR_PART = 0.75
 """Part of the first round's candidates that are variations of similar objects' grasps, where there are examples."""
@@ -215,7 +215,7 @@ class _Search:
         self.rows: List[slice] = []
         """Their numbers on the stage, once for each time that they are tried in the round."""
         self.again: Optional[np.ndarray] = None
-        """Which of those tried are tried once more in this round."""
+        """Which of those tried are tried again in this round."""
 
     def go_on(self, stage: Stage) -> List["_Search"]:
         """Note what the round has brought and add the next one's trials; returns their owner, for each of them."""
