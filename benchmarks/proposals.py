@@ -99,9 +99,9 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
         enough = 100 * np.mean([r.sum(axis=0) >= ENOUGH for r in rows], axis=0)
         return (name, str(len(rows)), str(sum(map(len, rows))), *(f"{x:.1f}" for x in (*share, *enough)))
 
-    many = f"objects with {ENOUGH} or more, %"
+    many = f"objects with {ENOUGH} or more"
     how = ("", " displaced", " unrolled")
-    header = ("category", "objects", "proposals", *(f"hold{h}, %" for h in how), *(f"{many}{h}" for h in how))
+    header = ("category", "objects", "proposals", *(f"hold{h}, %" for h in how), *(f"{many}{h}, %" for h in how))
     categories = sorted({thing.category for thing in objects})
     lines = [cells(c, [r for r, thing in zip(held, objects) if thing.category == c]) for c in categories]
     print(table([header, *lines, cells("all", held)]))

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from resdex_tasks.hand_shape import lowest_point
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
-from resdex_tasks.objects.proposals import CLEARANCE, CLOSING
+from resdex_tasks.objects.proposals import CLEARANCE, CLOSING_RATES
 from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
-from resdex_tasks.shadow_hand import ACTUATED, COUPLED, JOINTS
+from resdex_tasks.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, GraspSim
 
 SQUEEZE = 0.8
-"""rad beyond q that a joint with `CLOSING` 1 is told to go: what presses the fingers onto the object."""
+"""rad beyond q that a joint of the rate 1 (`CLOSING_RATES`) is told to go: what presses the fingers onto the object."""
 OPENING = 0.3
 """rad before q at which the joints that close the hand begin."""
 MAX_SLIP = 0.03
@@ -304,9 +304,9 @@ def replay_trials(
     """Trials that replay grasps as the task would meet them: the hand is put at (R, t) and closes to q.
 
     The object rests on the table as the grasp says. The joints that close the hand start `OPENING` before q, and are
-    told to go `SQUEEZE` times `CLOSING` beyond it, within the joint limits: a pose that only touches its object would
-    press on nothing. Where the open hand would be in the table, it begins above it and comes down as it closes. The
-    rule is the same whatever made the grasp.
+    told to go `SQUEEZE` times `CLOSING_RATES` beyond it, within the joint limits: a pose that only touches its object
+    would press on nothing. Where the open hand would be in the table, it begins above it and comes down as it closes.
+    The rule is the same whatever made the grasp.
 
     Args:
         objects: the set that the simulator holds.
@@ -330,7 +330,7 @@ def replay_trials(
         tables.append(torch.cat((object_pose, root_pose, joint_pos), dim=1))
     object_pose, root_pose, joint_pos = torch.cat(tables).float().split((7, 7, len(JOINTS)), dim=1)
     lower, upper = sim.joint_limits.cpu().unbind(-1)
-    closing = torch.tensor([CLOSING.get(COUPLED.get(name, name), 0.0) for name in JOINTS])
+    closing = torch.tensor(CLOSING_RATES).float()
     actuated = [JOINTS.index(name) for name in ACTUATED]
     joint_pos = joint_pos.clamp(lower, upper)
     opened = (joint_pos - OPENING * closing.sign()).clamp(lower, upper)

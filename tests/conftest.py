@@ -2,6 +2,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# how long an example takes says more of the machine than of the code
+settings.register_profile("resdex", deadline=None)
+settings.load_profile("resdex")
 
 
 @pytest.fixture(scope="session")

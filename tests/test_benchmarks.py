@@ -81,6 +81,17 @@ def test_without_a_gpu_the_gpu_benchmark_says_so():
     assert out.returncode == 2 and "no CUDA device" in out.stderr
 
 
+def test_shipped_proposals_hold_when_they_are_replayed():
+    pytest.importorskip("mujoco.batch")
+    chosen = ["objects=zoo", "objects.names=[apple-0000]", "objects.proposals=shipped"]
+    text = run("proposals.py", "--num_envs=10", "sim=mujoco", "sim.numThreads=1", *chosen)
+    row = next(line for line in text.splitlines() if line.startswith("| apple"))
+    count, *numbers = (float(cell) for cell in row.split("|")[3:-1])
+    hold, displaced, unrolled, *_ = (count * number / 100 for number in numbers)
+    assert count == 10 and hold >= 8 and displaced >= 6 and unrolled <= hold
+    assert all(number == pytest.approx(round(number), abs=0.01) for number in (hold, displaced, unrolled))
+
+
 @pytest.mark.parametrize(
     "script, arguments, complaint",
     [

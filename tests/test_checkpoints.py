@@ -86,7 +86,7 @@ MARKS = {"format": checkpoints.FORMAT, "kind": "base", "train": {"network": {}},
 
 
 @given(st.integers(-(2**31), 2**31), st.floats(allow_nan=False), st.text(max_size=5))
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numpy_values_come_back_as_plain_ones(tmp_path, whole, real, text):
     import numpy as np
 
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_not_executed(tmp_path, make
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_truncated_checkpoint_is_refused(trained, tmp_path, data):
     whole = (trained / "nn" / "best.pth").read_bytes()
     path = tmp_path / "cut.pth"
@@ -176,7 +176,7 @@ def test_a_truncated_checkpoint_is_refused(trained, tmp_path, data):
 
 
 @given(st.binary(max_size=40), st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", pickle.dumps({"a": 1})]))
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_refused(tmp_path, noise, start):
     path = tmp_path / "noise.pth"
     path.write_bytes(start + noise)

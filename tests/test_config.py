@@ -150,7 +150,7 @@ def test_help_names_the_usual_arguments(tmp_path, flag):
 
 
 @given(st.integers(1, 64), st.integers(1, 32), st.integers(1, 16))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_a_batch_is_cut_evenly_or_refused(num_envs, horizon, num_minibatches):
     overrides = [
         f"num_envs={num_envs}",
@@ -167,7 +167,7 @@ def test_a_batch_is_cut_evenly_or_refused(num_envs, horizon, num_minibatches):
 
 
 @given(st.integers(-(2**40), -2))
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 def test_a_negative_seed_is_refused(seed):
     with pytest.raises(UserError, match=f"seed is {seed}"):
         load_config([f"seed={seed}"])

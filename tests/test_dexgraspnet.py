@@ -229,7 +229,7 @@ def test_an_unknown_object_is_named(root):
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_truncated_grasp_is_named(root, data):
     path = grasp_file(root, number=1)
     whole = grasp_file(root).read_bytes()
@@ -238,7 +238,7 @@ def test_a_truncated_grasp_is_named(root, data):
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_grasp_with_altered_pickle_is_read_or_named(root, data):
     altered = grasp_file(root, number=1)
     with zipfile.ZipFile(grasp_file(root)) as source, zipfile.ZipFile(altered, "w") as target:

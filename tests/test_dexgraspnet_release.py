@@ -80,7 +80,7 @@ def test_a_missing_folder_of_a_release_is_named(release, folder):
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_truncated_grasps_of_a_release_are_named(release, data):
     write_release(release, [{"qpos": qpos_of(0.1), "scale": 0.08}])
     path = release_files(release)[1]

@@ -139,7 +139,7 @@ def test_quality_has_the_tasks_weights_whatever_its_reward_pays():
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(1, 5))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_every_episode_is_one_whole_episode_of_its_object_whatever_the_number_of_environments(index, num_envs):
     task = scripted_task(num_envs)
     sizes, steps = [], []

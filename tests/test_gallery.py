@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import mujoco_sim
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from test_episodes import LENGTH, NAMES, scripted_task, still
@@ -26,7 +26,6 @@ categories = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=30).map(
 
 
 @given(categories, st.integers(0, 5), st.integers(1, 12))
-@settings(deadline=None)
 def test_objects_are_spread_over_the_categories_by_the_seed_alone(objects, seed, count):
     chosen = chosen_objects(objects, seed, count)
     assert chosen.names == chosen_objects(objects, seed, count).names

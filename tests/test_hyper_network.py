@@ -146,7 +146,7 @@ def test_training_begins_with_equal_weights_and_almost_no_residual(normalization
 
 
 @given(st.integers(1, 6), st.integers(1, 9), st.booleans(), st.sampled_from(["elu", "relu", "tanh", "swish"]))
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_the_batched_experts_equal_one_after_the_other(k, n, normalize_input, activation):
     spec = spec_of(k, (7, 5), activation, normalize_input)
     experts = FrozenExperts(spec)

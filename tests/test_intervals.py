@@ -9,7 +9,7 @@ counts = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 
 
 @given(counts)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_interval_is_wilsons(count):
     expected = binomtest(*count).proportion_ci(0.95, method="wilson")
     assert wilson_interval(*count) == pytest.approx((expected.low, expected.high), abs=1e-6)
@@ -56,7 +56,7 @@ def test_a_mean_by_hand():
 
 
 @given(st.lists(st.floats(-1e3, 1e3, width=32), min_size=2, max_size=30).filter(lambda v: max(v) - min(v) > 1e-2))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_means_interval_is_students(values):
     low, high = ttest_1samp(values, 0.0).confidence_interval(0.95)
     ours = mean(values)

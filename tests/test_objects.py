@@ -22,7 +22,7 @@ starter = pytest.mark.parametrize("thing", STARTER, ids=lambda thing: thing.name
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(4, 40), st.floats(0.01, 0.3))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_convex_piece_is_the_closed_outward_hull_of_its_points(seed, count, size):
     points = np.random.default_rng(seed).normal(size=(count, 3)) * size
     piece = convex_piece(points)
@@ -32,7 +32,7 @@ def test_a_convex_piece_is_the_closed_outward_hull_of_its_points(seed, count, si
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(4, 40))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_the_quick_hull_is_the_same_body(seed, count):
     points = np.random.default_rng(seed).normal(size=(count, 3))
     quick, plain = quick_convex_piece(points), convex_piece(points)
@@ -97,7 +97,7 @@ def test_mug_pieces_do_not_overlap():
 
 
 @given(st.permutations([thing.name for thing in STARTER]), st.integers(1, len(STARTER)))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_names_choose_objects_in_their_order(order, count):
     assert ObjectSet(STARTER).select(order[:count]).names == order[:count]
 
@@ -124,7 +124,6 @@ def test_a_wrong_choice_is_named(cfg, words):
 
 
 @given(st.tuples(*[st.floats(-1.0, 1.0)] * 3).filter(lambda n: np.linalg.norm(n) > 0.1))
-@settings(deadline=None)
 def test_rotation_to_up_is_the_smallest_that_raises_the_normal(normal):
     normal = np.array(normal) / np.linalg.norm(normal)
     rotation = Rotation.from_quat(rotation_to_up(normal))

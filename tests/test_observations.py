@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import fake_task
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from resdex_tasks.observations import BLOCKS, NUM_BASE, NUM_FULL, NUM_PROPRIOCEPTION, SIZES, full_observation
@@ -156,7 +156,6 @@ def test_the_frame_turns_against_the_yaw():
     torch.testing.assert_close(block(obs, "object_lin_vel"), expected, atol=1e-7, rtol=0)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(-math.pi, math.pi), st.floats(-2 * math.pi, 2 * math.pi))
 def test_turning_the_scene_about_z_changes_nothing(seed, yaw, angle):
     state = random_state(seed)
@@ -171,7 +170,6 @@ def test_turning_the_scene_about_z_changes_nothing(seed, yaw, angle):
     assert difference.abs().max() < 1e-7
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.1, math.pi))
 def test_turning_the_scene_under_a_fixed_frame_shows(seed, angle):
     """The counterpart of the invariance: the frame is the episode's yaw, not the current direction of the hand."""

@@ -83,7 +83,7 @@ def test_candidates_are_hands_over_the_table_that_face_the_object(thing):
 
 
 @given(seed=st.integers(0, 2**31))
-@settings(max_examples=2, deadline=None)
+@settings(max_examples=2)
 def test_candidates_and_variations_are_finite_and_drawn_from_their_generator_alone(seed):
     box = starter_objects()[0]
     parents = candidates_of(box, 3, seed)  # GraspProposals itself refuses what is not finite or not a rotation

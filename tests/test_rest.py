@@ -74,7 +74,7 @@ def test_margin_and_tip_angle_leave_out_what_stands_badly():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(5, 40))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_any_body_rests_above_the_table_over_a_face(seed, count):
     rng = np.random.default_rng(seed)
     vertices = about_its_centre(rng.normal(size=(count, 3)))
@@ -88,7 +88,7 @@ def test_any_body_rests_above_the_table_over_a_face(seed, count):
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_turning_a_body_turns_its_poses(seed):
     rng = np.random.default_rng(seed)
     vertices = about_its_centre(rng.normal(size=(12, 3)))

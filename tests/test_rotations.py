@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -35,27 +35,23 @@ def same_rotation(a, b, atol=1e-9):
     return np.allclose(a, b, atol=atol) or np.allclose(a, -b, atol=atol)
 
 
-@settings(deadline=None)
 @given(quats, quats)
 def test_product_rotates_by_the_second_then_by_the_first(a, b):
     ours = quat_mul(torch.from_numpy(a), torch.from_numpy(b))
     assert same_rotation(ours, (Rotation.from_quat(a) * Rotation.from_quat(b)).as_quat())
 
 
-@settings(deadline=None)
 @given(quats)
 def test_conjugate_is_the_inverse(q):
     assert same_rotation(quat_conjugate(torch.from_numpy(q)), Rotation.from_quat(q).inv().as_quat())
 
 
-@settings(deadline=None)
 @given(quats, vectors)
 def test_rotating_a_vector(q, v):
     ours = quat_rotate(torch.from_numpy(q), torch.from_numpy(v))
     np.testing.assert_allclose(ours, Rotation.from_quat(q).apply(v), atol=1e-9)
 
 
-@settings(deadline=None)
 @given(angles, vectors)
 def test_yaw_turns_about_z(yaw, v):
     """A quarter turn takes x to y: the sign that every yaw-aligned quantity depends on."""
@@ -65,7 +61,6 @@ def test_yaw_turns_about_z(yaw, v):
     np.testing.assert_allclose(rotate_yaw(torch.from_numpy(v), angle.cos(), angle.sin()), expected, atol=1e-9)
 
 
-@settings(deadline=None)
 @given(quats, quats)
 def test_rotation_angle_is_the_shorter_way_round(a, b):
     expected = (Rotation.from_quat(a) * Rotation.from_quat(b).inv()).magnitude()
@@ -73,7 +68,6 @@ def test_rotation_angle_is_the_shorter_way_round(a, b):
     assert rotation_angle(torch.from_numpy(a), torch.from_numpy(b)).item() == pytest.approx(expected, abs=1e-6)
 
 
-@settings(deadline=None)
 @given(quats, quats)
 def test_rotation_angle_ignores_the_sign_of_a_quaternion(a, b):
     a, b = torch.from_numpy(a), torch.from_numpy(b)
@@ -86,7 +80,6 @@ def test_rotation_angle_stays_finite_where_rounding_leaves_the_unit_ball():
     assert rotation_angle(a, torch.tensor([0.0, 0.0, 0.0, 1.0])).item() == pytest.approx(math.pi, abs=1e-3)
 
 
-@settings(deadline=None)
 @given(angles, st.floats(-1.5, 1.5), angles)
 def test_euler_angles_round_trip(roll, pitch, yaw):
     """Rz(yaw) Ry(pitch) Rx(roll) is scipy's extrinsic xyz; pitch stays off +-90 degrees, where two angles are one."""
@@ -97,7 +90,6 @@ def test_euler_angles_round_trip(roll, pitch, yaw):
     assert (np.abs(ours) <= math.pi).all() and abs(ours[1]) <= math.pi / 2
 
 
-@settings(deadline=None)
 @given(quats)
 def test_euler_angles_ignore_the_sign_of_a_quaternion(q):
     q = torch.from_numpy(q)

@@ -130,7 +130,7 @@ def test_killed_at_every_point_it_ends_as_if_it_had_not_been(fused, tmp_path):
 numbers = st.fixed_dictionaries(dict.fromkeys("abcde", st.integers(0, 3)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(history=st.lists(st.tuples(numbers, st.integers(0, 50)), min_size=1, max_size=5), last=numbers)
 def test_whatever_was_asked_and_killed_before_the_result_is_that_of_a_fresh_folder(tmp_path_factory, history, last):
     with pytest.MonkeyPatch.context() as patch:

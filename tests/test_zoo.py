@@ -103,7 +103,7 @@ def test_an_object_is_graspable_where_it_rests(thing):
 
 
 @given(st.sampled_from(sorted(CATEGORIES)), st.integers(0, 2**40), st.integers(0, 10**6))
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_any_instance_of_any_seed_is_graspable_and_the_same_again(category, seed, index):
     thing = build_instance(category, index, seed, "train")
     assert_graspable(thing)
@@ -160,7 +160,7 @@ def test_seed_and_index_change_the_object():
 
 
 @given(st.integers(0, 2**40))
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 def test_the_splits_are_disjoint_and_as_large_as_the_papers(seed):
     splits = split_names(seed)
     assert {split: len(names) for split, names in splits.items()} == SIZES

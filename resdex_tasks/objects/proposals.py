@@ -23,6 +23,8 @@ CLOSING: Dict[str, float] = {
 }  # fmt: skip
 """Driven joint -> in which sense, and how hard compared with the thumb, it closes the hand; the others shape it. Four
 fingers press against one thumb: with equal parts they push the object away."""
+CLOSING_RATES = np.array([CLOSING.get(COUPLED.get(joint, joint), 0.0) for joint in JOINTS])
+"""(22,) the same in the order of the joints; a coupled one has that of the joint that drives it."""
 
 CLOSE_BY: Dict[str, Tuple[float, float]] = {
     "J2": (0.3, 1.2),
@@ -131,7 +133,7 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
     """Hand poses to try beside those that did well: in turn for each of them, the most promising of `VARIATIONS`."""
     which = np.arange(count) % len(parents)
     rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
-    closing = np.sign(_CLOSING)
+    closing = np.sign(CLOSING_RATES)
     lower, upper = joint_ranges().T
     rests = parents.rest_rotation[which]
     for rest in _different(rests):
@@ -170,10 +172,6 @@ def depth_in_table(thing: GraspObject, grasps: GraspProposals) -> np.ndarray:
 
 def _different(rests: np.ndarray) -> np.ndarray:
     return rests[np.sort(np.unique(np.round(rests, 9), axis=0, return_index=True)[1])]
-
-
-_CLOSING = np.array([CLOSING.get(COUPLED.get(joint, joint), 0.0) for joint in JOINTS])
-"""(22,) `CLOSING` in the order of the joints, coupled ones as those that drive them."""
 
 
 class _Scene(NamedTuple):
@@ -316,7 +314,7 @@ def _grip(scene: _Scene, closed: np.ndarray, hand: Rotation, position: np.ndarra
     A finger that slips over the object's edge reaches into nothing.
     """
     lower, upper = joint_ranges().T
-    spheres = hand_spheres((closed + PRESSED * _CLOSING).clip(lower, upper))
+    spheres = hand_spheres((closed + PRESSED * CLOSING_RATES).clip(lower, upper))
     at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + position[:, None]
     distance, nearest = cKDTree(scene.surface).query(at, distance_upper_bound=FAR)
     nearest = np.where(np.isinf(distance), 0, nearest)
@@ -345,7 +343,7 @@ def _closed_on_table(
     if len(moved):
         closed[moved], promise[moved], _ = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
     lower, upper = joint_ranges().T
-    closed = (closed + further[:, None] * np.sign(_CLOSING)).clip(lower, upper)
+    closed = (closed + further[:, None] * np.sign(CLOSING_RATES)).clip(lower, upper)
     lowest = _lowest(closed, hand, position)
     promise = promise - np.maximum(-lowest / SCRATCH, 0.0)
     position = _to_table(scene, shapes, hand, position, np.where(lowest < 0, np.minimum(lowest + SCRATCH, 0.0), lowest))
