@@ -152,7 +152,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    args = parser().parse_args(argv)
+    # argparse takes the key=value arguments of a subcommand only in one piece: the others are left over
+    args, more = parser().parse_known_args(argv)
+    unknown = [argument for argument in more if argument.startswith("-")]
+    if unknown:
+        parser().error(f"unrecognized arguments: {' '.join(unknown)}")
+    args.overrides += more
     args.command_line = " ".join(["python -m runners.objects", *argv])
     try:
         args.config = args.read(args.overrides)

@@ -30,6 +30,15 @@ def test_a_long_list_is_cut_unless_it_is_wanted(capsys):
     assert len(whole.splitlines()) == len(short.splitlines()) + 4
 
 
+def test_options_and_settings_may_stand_in_any_order(capsys):
+    _, first, _ = call(capsys, "list", "--all", "objects=zoo", "objects.count=45")
+    status, second, _ = call(capsys, "list", "objects=zoo", "--all", "objects.count=45")
+    assert status == 0 and second == first
+    with pytest.raises(SystemExit):
+        tool.main(["list", "objects=zoo", "--alls", "objects.count=45"])
+    assert "unrecognized arguments: --alls" in capsys.readouterr().err
+
+
 def test_build_makes_the_whole_set_and_counts_it(capsys):
     status, out, _ = call(capsys, "build", "objects=zoo", "objects.split=all", "objects.count=60")
     assert status == 0 and "60 objects in" in out and "unseen_category" in out and "at most in one object" in out
