@@ -110,12 +110,12 @@ class TrainingMonitor(AlgoObserver):
             self._bar = tqdm(
                 total=self.algo.max_epochs, initial=epoch_num - 1, unit="it", disable=not sys.stderr.isatty()
             )
-        elapsed = max(now - self._started, 1e-9)
-        speed = (self.algo.frame - self._first_frame) / elapsed
-        text = (
-            f"{self.algo.frame / 1e6:.2f}M steps, {speed:,.0f} steps/s, "
-            f"latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f}"
-        )
+        done = epoch_num - self._first_epoch  # the first iteration ends where the clock starts
+        elapsed = now - self._started
+        text = f"{self.algo.frame / 1e6:.2f}M steps, "
+        if done:
+            text += f"{(self.algo.frame - self._first_frame) / elapsed:,.0f} steps/s, "
+        text += f"latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f}"
         if num_diverged:
             text += f", {num_diverged} diverged"
         self._bar.set_postfix_str(text)
@@ -123,9 +123,9 @@ class TrainingMonitor(AlgoObserver):
         last = epoch_num >= self.algo.max_epochs
         if self._bar.disable and (now - self._last_line > LINE_INTERVAL or last):
             self._last_line = now
-            done = max(epoch_num - self._first_epoch, 1)
-            left = elapsed / done * (self.algo.max_epochs - epoch_num)
-            print(f"iteration {epoch_num}/{self.algo.max_epochs}: {text}, {left / 60:.0f} min left", flush=True)
+            if done:
+                text += f", {elapsed / done * (self.algo.max_epochs - epoch_num) / 60:.0f} min left"
+            print(f"iteration {epoch_num}/{self.algo.max_epochs}: {text}", flush=True)
 
     def _warn(self, overflows: List[Overflow]) -> None:
         """Say once of each buffer that it is too small."""
