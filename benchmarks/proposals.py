@@ -108,7 +108,7 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     depth = np.concatenate([depth_in_table(thing, thing.proposals) for thing in objects])
     print(
         f"\nat (R, t, q) the hand reaches more than {1000 * MAX_DEPTH:g} mm below the table in "
-        f"{100 * (depth > MAX_DEPTH).mean():.1f} % of the proposals; at most {1000 * depth.max():.0f} mm"
+        f"{100 * (depth > MAX_DEPTH).mean():.2f} % of the proposals; at most {1000 * depth.max():.0f} mm"
     )
     for number, what in ((50, "half"), (90, "nine of ten")) if len(shifts) else ():
         moved, turned = np.percentile(shifts, number, axis=0)
