@@ -2,7 +2,8 @@
 
 The hand is put at (R, t) about the object at rest, closes to q (and beyond), lifts by 20 cm and turns, so that gravity
 pulls from six directions: `runners/grasp_trials.py`. Every proposal is tried exactly as it is written and once
-more at another yaw with the hand displaced.
+more at another yaw with the hand displaced; unrolled are those that hold as they are written and in which the object
+did not roll while the fingers closed (`runners/propose.py`, `strays`).
 
     python benchmarks/proposals.py objects=zoo objects.count=44 objects.proposals=FILE
     python benchmarks/proposals.py objects=dexgraspnet objects.root=FOLDER objects.scales=[0.08]
@@ -15,38 +16,64 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
+from resdex_tasks.hand_shape import hand_spheres
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
-from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.objects.proposals import depth_in_table
 from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.rotations import rotation_angle
 from runners.config import load_config, plain
-from runners.grasp_trials import FULL_COURSE, holds, replay_trials, run_trials
+from runners.grasp_trials import FULL_COURSE, Trials, holds, replay_trials, run_trials
 from runners.propose import MakeSim, simulator, strays
 
 ENOUGH = 8
 """Proposals that hold of an object that is well provided for."""
+IN_OBJECT = 0.003
+"""m that a hand may reach into an object."""
+
+
+def reach_into_object(thing: GraspObject, trials: Trials) -> np.ndarray:
+    """(M,) m that the hand, as the trials of an object begin, is in the object; negative: beside it."""
+    spheres = hand_spheres(trials.joint_pos.cpu().numpy())
+    root, pose = (getattr(trials, name).double().cpu().numpy() for name in ("root_pose", "object_pose"))
+    root[:, 2] += trials.rise.cpu().numpy()
+    to_object = Rotation.from_quat(pose[:, 3:]).inv().as_matrix()
+    hand = Rotation.from_quat(root[:, 3:]).as_matrix()
+    at = spheres.centres @ hand.transpose(0, 2, 1) + (root[:, :3] - pose[:, :3])[:, None]
+    at = at @ to_object.transpose(0, 2, 1)
+    reach = np.full(at.shape[:2], -np.inf)
+    for piece in thing.pieces:
+        corner, second, third = np.moveaxis(piece.vertices[piece.faces], 1, 0)
+        normal = np.cross(second - corner, third - corner)
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        outside = (at @ normal.T - np.sum(normal * corner, axis=1)).max(axis=2)
+        reach = np.maximum(reach, spheres.radii - outside)
+    return reach.max(axis=1)
 
 
 def replay(
     make_sim: MakeSim, objects: ObjectSet, num_envs: int, batch: int, seed: int, millimetres: float, degrees: float
-) -> Tuple[List[np.ndarray], np.ndarray]:
+) -> Tuple[List[np.ndarray], np.ndarray, np.ndarray]:
     """Replay every proposal twice.
 
     Returns:
         (P, 3) bool for each object: whether each proposal holds as it is written, and displaced, and whether it holds
         as it is written and the object did not roll (`strays`); and for all that hold as they are written (M, 2) how
-        far the closed hand then is from (R, t): m and rad.
+        far the closed hand then is from (R, t): m and rad; and (P in all,) m that the hand begins in the object.
     """
-    rows, shifts = [], []
+    rows, shifts, begun = [], [], []
     for start in range(0, len(objects), batch):
         part = objects[start : start + batch]
         sim, grasps = make_sim(part, num_envs), [thing.proposals for thing in part]
+        begun += [
+            reach_into_object(thing, replay_trials(sim, part, [thing.proposals], [i])) for i, thing in enumerate(part)
+        ]
         closed = run_trials(sim, replay_trials(sim, part, grasps), FULL_COURSE)
         generators = [np.random.default_rng([seed, start + i]) for i in range(len(part))]
         noise = {"position_noise": millimetres / 1000, "rotation_noise": np.radians(degrees)}
@@ -63,7 +90,7 @@ def replay(
         moved = (closed.translation.cpu() - translation).norm(dim=1)
         shifts.append(torch.stack((moved, rotation_angle(closed.rotation.cpu(), rotation)), dim=1).numpy()[held])
         print(f"{len(rows)} of {len(objects)} objects", file=sys.stderr)
-    return rows, np.concatenate(shifts)
+    return rows, np.concatenate(shifts), np.concatenate(begun)
 
 
 def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -87,7 +114,9 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     cfg = plain(load_config(args.overrides)[0])
     objects = make_objects(cfg["objects"])
     torch.set_num_threads(1)  # the simulator has the cores
-    held, shifts = replay(simulator(cfg), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees)
+    held, shifts, begun = replay(
+        simulator(cfg), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees
+    )
     print(said)
     print(
         f"{len(objects)} objects, {sum(map(len, held))} proposals, seed {args.seed}, displaced by "
@@ -108,7 +137,11 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     depth = np.concatenate([depth_in_table(thing, thing.proposals) for thing in objects])
     print(
         f"\nat (R, t, q) the hand reaches more than {1000 * MAX_DEPTH:g} mm below the table in "
-        f"{100 * (depth > MAX_DEPTH).mean():.2f} % of the proposals; at most {1000 * depth.max():.0f} mm"
+        f"{100 * (depth > MAX_DEPTH).mean():.2f} % of the proposals; at most {1000 * depth.max():.1f} mm"
+    )
+    print(
+        f"\nwhen a trial begins, the hand reaches more than {1000 * IN_OBJECT:g} mm into the object in "
+        f"{100 * (begun > IN_OBJECT).mean():.2f} % of the proposals; at most {1000 * begun.max():.1f} mm"
     )
     for number, what in ((50, "half"), (90, "nine of ten")) if len(shifts) else ():
         moved, turned = np.percentile(shifts, number, axis=0)

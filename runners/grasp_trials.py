@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resdex_tasks.hand_shape import lowest_point
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
-from resdex_tasks.objects.proposals import CLEARANCE, CLOSING_RATES
+from resdex_tasks.objects.proposals import CLEARANCE, CLOSING_RATES, OPENING
 from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, JOINTS
@@ -22,8 +22,6 @@ from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, GraspSim
 
 SQUEEZE = 0.8
 """rad beyond q that a joint of the rate 1 (`CLOSING_RATES`) is told to go: what presses the fingers onto the object."""
-OPENING = 0.3
-"""rad before q at which the joints that close the hand begin."""
 MAX_SLIP = 0.03
 """m that the object may have moved in the hand at the end of a trial; while it lasts, it may be `LOST_SLIP`."""
 LOST_SLIP = 0.06

@@ -117,12 +117,12 @@ class _Tried:
         self.lasted = np.zeros(0)
         self.grade = np.zeros(0, dtype=int)
         self.true = np.zeros(0, dtype=bool)
-        """Those that held, as (R, t, q) describes them (`strays`)."""
+        """Those that held as (R, t, q) describes them (`strays`), whenever they held."""
         self.slip = np.zeros(0)
 
     @cached_property
     def surface(self) -> TurnedSurface:
-        """Of the object; few ever roll."""
+        """Of the object."""
         return TurnedSurface(self.thing)
 
     def add(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> None:
@@ -139,15 +139,19 @@ class _Tried:
         for part in rows:
             _, held, true, slip = self._measures(grasps, outcomes, part)
             self.grade[which] = np.where(held, self.grade[which], SHAKY)
-            self.true[which] &= true
-            self.slip[which] = np.maximum(slip, self.slip[which])
+            self.true[which] &= true | ~held
+            self.slip[which] = np.where(held, np.maximum(slip, self.slip[which]), self.slip[which])
 
     def _measures(self, grasps: GraspProposals, outcomes: Outcomes, rows: slice) -> Tuple[np.ndarray, ...]:
         """How long grasps lasted, which held, which of these are true, how much the object moved, all (P,)."""
         fields = ("lasted", "held", "slip", "rotation")
-        lasted, held, slip, closed = (getattr(outcomes, f)[rows].cpu().numpy() for f in fields)
-        stray, true = strays(self.surface, grasps, closed)
-        return lasted, held, held & true, slip + STRAY_COST * stray
+        lasted, held, slip, closed = (getattr(outcomes, f)[rows].cpu().numpy().copy() for f in fields)
+        rows = np.flatnonzero(held)
+        true = np.zeros(len(held), dtype=bool)
+        if len(rows):
+            stray, true[rows] = strays(self.surface, grasps.take(rows), closed[rows])
+            slip[rows] += STRAY_COST * stray
+        return lasted, held, true, slip
 
     def count(self, grade: int, only_true: bool) -> int:
         return int(((self.grade == grade) & (self.true | (not only_true))).sum())
@@ -226,12 +230,13 @@ class _Search:
             tried.add(self.grasps, stage.outcomes, self.rows[0])
         over = self.round > self.settings.rounds
         # those in which the object rolls count when all rounds have not brought enough of the others
-        good, open_ = (tried.count(grade, only_true=not over) for grade in (STABLE, HELD))
+        only_true = not over or tried.count(HELD, only_true=True) > 0
+        good, open_ = (tried.count(grade, only_true) for grade in (STABLE, HELD))
         if good >= wanted or (over and not open_):
             return []
         self.again, self.rows = None, []
         if over or good + open_ >= ENOUGH * wanted:
-            self.again = tried.best(math.ceil(ENOUGH * (wanted - good)), HELD, only_true=not over)
+            self.again = tried.best(math.ceil(ENOUGH * (wanted - good)), HELD, only_true)
             self.grasps = tried.take(self.again)
             noise = {"position_noise": POSITION_NOISE, "rotation_noise": ROTATION_NOISE}
             displaced = self._add(stage, FULL_COURSE, generators=[self._generator(self.round, 1)], **noise)

@@ -16,7 +16,7 @@ from resdex_tasks.hand_shape import hand_hull, hand_spheres, joint_ranges
 from resdex_tasks.objects import make_objects, proposals_file
 from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
 from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
-from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
 from resdex_tasks.objects.proposals import depth_in_table, sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
 from resdex_tasks.objects.rest import rest_heights
@@ -25,9 +25,18 @@ from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.shadow_hand import FINGERS, JOINTS
 from resdex_tasks.sims.base import TABLE_HEIGHT
 from runners import propose as propose_module
-from runners.grasp_trials import DOWN_IN_HAND, FULL_COURSE, Outcomes, Stage, holds, replay_trials, run_trials
+from runners.grasp_trials import (
+    DOWN_IN_HAND,
+    FULL_COURSE,
+    QUICK_COURSE,
+    Outcomes,
+    Stage,
+    holds,
+    replay_trials,
+    run_trials,
+)
 from runners.objects import main
-from runners.propose import HELD, MAX_UNLIKE, STABLE, Settings, _Tried, propose, run, strays
+from runners.propose import HELD, MAX_UNLIKE, STABLE, Settings, _Search, _Tried, propose, run, strays
 
 QUICK = Settings(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
 MILLIMETRE = 1e-3
@@ -212,6 +221,26 @@ def test_the_open_hand_begins_above_the_table_and_comes_down_as_it_closes():
     assert left.median().abs() < 0.004, "fingers that close beyond q may press on the table"
 
 
+def test_a_trial_begins_with_the_hand_outside_the_object():
+    sim = make_sim(OBJECTS, 3)
+    for i, thing in enumerate(OBJECTS):
+        trials = replay_trials(sim, OBJECTS, [candidates_of(thing, 24)], [i])
+        spheres = hand_spheres(trials.joint_pos.double().numpy())
+        root, pose = trials.root_pose.double().numpy(), trials.object_pose.double().numpy()
+        root[:, 2] += trials.rise.double().numpy()
+        hand, to_object = Rotation.from_quat(root[:, 3:]), Rotation.from_quat(pose[:, 3:]).inv()
+        at = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres) + (root[:, :3] - pose[:, :3])[:, None]
+        at = np.einsum("kij,ksj->ksi", to_object.as_matrix(), at)
+        reach = np.full(at.shape[:2], -np.inf)  # into the convex pieces
+        for piece in thing.pieces:
+            corner, second, third = np.moveaxis(piece.vertices[piece.faces], 1, 0)
+            normal = np.cross(second - corner, third - corner)
+            normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+            outside = np.einsum("ksi,fi->ksf", at, normal) - np.sum(normal * corner, axis=1)
+            reach = np.maximum(reach, spheres.radii - outside.max(axis=2))
+        assert (reach.max(axis=1) > 4 * MILLIMETRE).mean() < 0.1, thing.name
+
+
 def test_what_rolls_is_told_from_what_is_turned():
     ball, can = (TurnedSurface(thing) for thing in starter_objects().select(["sphere", "can"]))
     degrees = np.arange(15.0, 181.0, 15.0)[:, None]
@@ -230,6 +259,38 @@ def outcomes_of(grasps, held, turned_deg, slip):
     return Outcomes(torch.tensor(held), torch.tensor(slip), rotation, torch.zeros(len(grasps), 3), lasted)
 
 
+class NoStage:
+    """Counts trials and runs none."""
+
+    def __init__(self):
+        self.added = []
+
+    def add(self, trials, course):
+        begin = sum(count for count, _ in self.added)
+        self.added.append((len(trials), "quick" if course is QUICK_COURSE else "full"))
+        return slice(begin, begin + len(trials))
+
+
+def test_a_search_takes_what_rolls_when_its_rounds_are_over_and_after_all_others():
+    objects = starter_objects().select(["box"])
+    search = _Search(make_sim(objects, 1), objects, 0, Settings(6, variations=4, rounds=1, parents=2, wanted=4), ())
+    stage, tried = NoStage(), []
+    while search.go_on(stage):
+        count, course = stage.added[-1]
+        rolls = [0.0] + (count - 1) * [60.0 if course == "quick" else 0.0]  # in all trials but the first of a round
+        times = len(search.rows)
+        twice = GraspProposals.joined(times * [search.grasps])
+        ended = outcomes_of(twice, np.ones(len(twice), dtype=bool), times * rolls, np.zeros(len(twice)))
+        search.rows = [slice(i * count, (i + 1) * count) for i in range(times)]
+        stage.outcomes = ended
+        tried.append(search.grasps)
+    assert stage.added == [(6, "quick"), (4, "quick"), *2 * [(2, "full")], *2 * [(3, "full")]]
+    found = search.found()
+    assert found.count == 4 and found.tried == 10
+    unrolled = {tuple(tried[i].translation[0]) for i in (0, 1)}
+    assert {tuple(t) for t in found.proposals.translation[:2]} == unrolled, "the best, and tried again alone"
+
+
 def test_grasps_whose_object_rolls_come_last():
     box = starter_objects().select(["box"])[0]
     grasps = candidates_of(box, 5)
@@ -242,7 +303,7 @@ def test_grasps_whose_object_rolls_come_last():
     assert tried.best(5, HELD, only_true=True).tolist() == [4, 3, 2]
     again = np.array([1, 3, 4])
     chosen, two = tried.take(again), np.array([True, True, False, True, True, True])
-    twice = grasps.joined([chosen, chosen])
+    twice = GraspProposals.joined([chosen, chosen])
     tried.confirm(again, chosen, outcomes_of(twice, two, 6 * [0], 6 * [0.001]), [slice(0, 3), slice(3, 6)])
     assert tried.best(5, STABLE).tolist() == [3, 1], "to hold again is to hold in both"
     assert tried.count(STABLE, only_true=True) == 1, "it rolled once"

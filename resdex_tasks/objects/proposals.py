@@ -1,7 +1,7 @@
 """Grasp proposals for objects that bring none: candidates to try, and the file for those that held.
 
-A candidate has the form of a proposal: where the hand's root is in the object's frame, and joint positions at which the
-fingers touch. `runners/propose.py` tries them in a simulator and keeps those that hold.
+A candidate has the form of a proposal: where the hand's root is in the object's frame, and joint positions to which the
+fingers close. `runners/propose.py` tries them in a simulator and keeps those that hold.
 """
 
 from typing import Dict, NamedTuple, Tuple
@@ -25,6 +25,9 @@ CLOSING: Dict[str, float] = {
 fingers press against one thumb: with equal parts they push the object away."""
 CLOSING_RATES = np.array([CLOSING.get(COUPLED.get(joint, joint), 0.0) for joint in JOINTS])
 """(22,) the same in the order of the joints; a coupled one has that of the joint that drives it."""
+
+OPENING = 0.3
+"""rad before q at which the joints that close the hand are when a trial begins."""
 
 CLOSE_BY: Dict[str, Tuple[float, float]] = {
     "J2": (0.3, 1.2),
@@ -76,15 +79,16 @@ CLOSING_PARTS = np.linspace(0.0, 1.0, 11)
 """Parts of `CLOSE_BY` at which fingers are looked at for contact."""
 COUPLED_PART = 0.7
 """How much a fingertip's joint bends when the joint that drives it bends by 1, before anything is touched."""
+MAX_FURTHER = 0.3
+"""rad, at most, by which fingers close further than to where they touch: they come under what lies on the table."""
 VARIATIONS = 6
 """Random variations of a hand, the most promising of which becomes a candidate."""
-VARY_DEG, VARY_METRES, VARY_OPENING = 5.0, 0.006, 0.3
-"""Standard deviation of their rotation about each axis and of their joints, and of their position along each axis; and
-rad from which on their fingers close."""
+VARY_DEG, VARY_METRES = 5.0, 0.006
+"""Standard deviation of their rotation about each axis and of their joints, and of their position along each axis."""
+VARY_OPENING, VARY_CLOSING = 0.3 + MAX_FURTHER, 0.3
+"""rad before and beyond the joint positions of the hand that is varied, between which the fingers are to touch."""
 NO_RISE = 5e-4
 """m: a hand that is moved up or down by less is not closed again."""
-MAX_FURTHER = 0.35
-"""rad, at most, by which fingers close further than to where they touch: they come under what lies on the table."""
 MAX_LOWERED = 0.015
 """m by which a closed hand is lowered to the table at most, before its fingers close further, and after it."""
 IN_THE_WAY = 10.0
@@ -108,10 +112,10 @@ X, Z = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.0, 1.0])
 def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspProposals:
     """Hand poses to try on an object, in turn for each of its poses at rest.
 
-    Each is the most promising (`_closed`) of `DRAWS` that chance makes: the palm and the fingers point to the object,
-    from above or the side, the fingers mostly across its narrow side. The hand comes along that direction until its
-    grasp centre is in the object or something is in its way: no part of it is in the object or below the table before
-    the fingers close, each until it touches.
+    Each is the most promising (`_closed_on_table`) of `DRAWS` that chance makes: the palm and the fingers point to the
+    object, from above or the side, the fingers mostly across its narrow side. The hand comes along that direction until
+    its grasp centre is in the object or something is in its way: no part of it is in the object or below the table.
+    Then the fingers close, each until it touches and by up to `MAX_FURTHER` further, and the hand comes to the table.
     """
     rests = rest_rotations(thing)
     which = np.arange(count) % len(rests)
@@ -147,7 +151,7 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
         positions = pivot - hands.apply(GRASP_CENTRE) + VARY_METRES * rng.standard_normal((drawn, 3))
         jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
         shapes = (parents.joint_pos[parent] + jitter - VARY_OPENING * closing).clip(lower, upper)
-        by = (shapes + 2 * VARY_OPENING * closing).clip(lower, upper) - shapes
+        by = (shapes + (VARY_OPENING + VARY_CLOSING) * closing).clip(lower, upper) - shapes
         further = rng.uniform(0.0, MAX_FURTHER, drawn)
         closed, promise, positions = _closed_on_table(scene, shapes, by, further, hands, positions)
         best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
@@ -250,8 +254,8 @@ def _closed(scene: _Scene, shapes, by, hand: Rotation, position) -> Tuple[np.nda
 
     Returns:
         joint positions (K, 22), how promising (K,) the grasps are: how well the pushes of the fingers and the thumb
-        meet the surface, and how little force and torque of them is left over; and how high (K,) the closed hand's
-        lowest point is above the table, m.
+        meet the surface, how little force and torque of them is left over, and the grip (`_grip`); and how high (K,)
+        the closed hand's lowest point is above the table, m.
     """
     count, number_of = len(shapes), len(FINGERS)
     tree, matrix = cKDTree(scene.surface), hand.as_matrix()
@@ -327,42 +331,46 @@ def _grip(scene: _Scene, closed: np.ndarray, hand: Rotation, position: np.ndarra
 def _closed_on_table(
     scene: _Scene, shapes, by, further, hand: Rotation, position
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Close hands (`_closed`), bring them to the table (`_to_table`), close them again, and further.
+    """Close hands (`_closed`), bring them to the table (`_to_table`), close them again and then further, and bring them
+    to the table once more, in which fingers may then be by `SCRATCH`.
 
-    Only the closed hand counts: while it is still open it may be higher (`runners/grasp_trials.py` lowers it).
+    Only the closed hand is at the table: the open one may be higher (`runners/grasp_trials.py` lowers it).
 
     Args:
         further: (K,) rad beyond touch that the fingers close.
 
     Returns:
-        joint positions (K, 22), promise (K,) and position (K, 3).
+        joint positions (K, 22), promise (K,), that of the hands which touch, but for what the table and an object in
+        the way of the open hand cost, and position (K, 3).
     """
+    lower, upper = joint_ranges().T
     closed, promise, lowest = _closed(scene, shapes, by, hand, position)
-    before, position = position, _to_table(scene, shapes, hand, position, lowest)
+    before, position = position, _to_table(scene, closed, hand, position, lowest)
     moved = np.flatnonzero(np.abs(position - before)[:, 2] > NO_RISE)
     if len(moved):
         closed[moved], promise[moved], _ = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
-    lower, upper = joint_ranges().T
     closed = (closed + further[:, None] * np.sign(CLOSING_RATES)).clip(lower, upper)
     lowest = _lowest(closed, hand, position)
     promise = promise - np.maximum(-lowest / SCRATCH, 0.0)
-    position = _to_table(scene, shapes, hand, position, np.where(lowest < 0, np.minimum(lowest + SCRATCH, 0.0), lowest))
-    return closed, promise - IN_THE_WAY * (_clearance_raised(scene, shapes, hand, position) < 0.0), position
+    position = _to_table(scene, closed, hand, position, np.where(lowest < 0, np.minimum(lowest + SCRATCH, 0.0), lowest))
+    return closed, promise - IN_THE_WAY * (_clearance_open(scene, closed, hand, position) < 0.0), position
 
 
-def _to_table(scene: _Scene, shapes, hand: Rotation, position, lowest) -> np.ndarray:
+def _to_table(scene: _Scene, closed, hand: Rotation, position, lowest) -> np.ndarray:
     """Positions (K, 3) of closed hands, whose lowest points are `lowest` (K,) m above the table, moved up until they
     are out of it, or down to it by `MAX_LOWERED` at most, where nothing is in the way of the open hand."""
     raised = position + np.maximum(-lowest, 0.0)[:, None] * Z
     lowered = position - (lowest - CLEARANCE).clip(0.0, MAX_LOWERED)[:, None] * Z
-    free = (lowest > CLEARANCE) & (_clearance_raised(scene, shapes, hand, lowered) >= 0.0)
+    free = (lowest > CLEARANCE) & (_clearance_open(scene, closed, hand, lowered) >= 0.0)
     return np.where(free[:, None], lowered, raised)
 
 
-def _clearance_raised(scene: _Scene, shapes, hand: Rotation, position: np.ndarray) -> np.ndarray:
-    """`_clearance` of open hands, each as high as the table makes it begin."""
-    begin = position + np.maximum(CLEARANCE - _lowest(shapes, hand, position), 0.0)[:, None] * Z
-    return _clearance(scene, hand_spheres(shapes), hand, begin)
+def _clearance_open(scene: _Scene, closed, hand: Rotation, position: np.ndarray) -> np.ndarray:
+    """`_clearance` of the hands as a trial of them begins: open by `OPENING`, and as high as the table makes them."""
+    lower, upper = joint_ranges().T
+    opened = (closed - OPENING * np.sign(CLOSING_RATES)).clip(lower, upper)
+    begin = position + np.maximum(CLEARANCE - _lowest(opened, hand, position), 0.0)[:, None] * Z
+    return _clearance(scene, hand_spheres(opened), hand, begin)
 
 
 def _lowest(joint_pos: np.ndarray, hand: Rotation, position: np.ndarray) -> np.ndarray:
