@@ -9,11 +9,11 @@ from object_checks import vertices_of
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from resdex_tasks.objects.proposals import GRASP_CENTRE
+from resdex_tasks.objects.proposals import GRASP_CENTRE, sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import found_for
 from resdex_tasks.objects.similar import PER_EXAMPLE, similar_grasps
 from resdex_tasks.objects.starter import starter_objects
-from runners.grasp_trials import holds
+from runners.grasp_trials import QUICK_COURSE, holds, replay_trials, run_trials
 from runners.propose import Settings, propose
 
 BOTTLE, MUG, PLATE = OBJECTS
@@ -77,15 +77,20 @@ def test_a_grasp_from_another_pose_at_rest_does_not_count():
     assert similar_grasps(upright, [], 4) is None
 
 
-def test_a_search_that_begins_with_a_similar_object_needs_fewer_trials():
+def test_grasps_of_a_similar_object_hold_more_often_than_random_ones():
     pytest.importorskip("mujoco.batch")
-    settings = Settings(candidates=16, variations=6, rounds=6, parents=3, wanted=3)
-    box = starter_objects().select(["box"])
-    (example,) = propose(make_sim, box, settings, num_envs=16)
-    larger = ObjectSet([stretched(box[0], (1.1, 1.05, 1.1))])
+    things = starter_objects().select(["box", "can"])
     done = []
-    (alone,) = propose(make_sim, larger, settings, num_envs=16, progress=lambda: done.append(1))
-    (led,) = propose(make_sim, larger, settings, num_envs=16, examples=[example], progress=lambda: done.append(1))
+    settings = Settings(candidates=16, variations=6, rounds=6, parents=3, wanted=3)
+    examples = propose(make_sim, things, settings, num_envs=32, progress=lambda: done.append(1))
     assert done == [1, 1]
-    assert len(led.proposals) == 3 and led.tried <= alone.tried
-    assert holds(make_sim(larger, 3), larger, [led.proposals])[0].mean() > 0.6
+    larger = ObjectSet([stretched(thing, (1.1, 1.05, 1.1)) for thing in things])
+    sim, rng = make_sim(larger, 32), np.random.default_rng(0)
+
+    def held(grasps):
+        return int(run_trials(sim, replay_trials(sim, larger, grasps), QUICK_COURSE).held.sum())
+
+    led = [vary_candidates(thing, similar_grasps(thing, examples, 24), 24, rng) for thing in larger]
+    assert held(led) > held([sample_candidates(thing, 24, rng) for thing in larger])
+    (begun,) = propose(make_sim, larger[:1], settings, num_envs=16, examples=examples)
+    assert begun.count == 3 and holds(make_sim(larger[:1], 3), larger[:1], [begun.proposals])[0].mean() > 0.6
