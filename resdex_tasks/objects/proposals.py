@@ -125,11 +125,7 @@ def sample_candidates(thing: GraspObject, count: int, rng: Generator) -> GraspPr
         scene = _scene(thing, rest, rng)
         shapes, by, pinch = _shapes(DRAWS * len(rows), rng)
         hand, position = _placed(scene, shapes, by, pinch, rng)
-        further = rng.uniform(0.0, MAX_FURTHER, len(shapes))
-        closed, promise, position = _closed_on_table(scene, shapes, by, further, hand, position)
-        best = promise.reshape(len(rows), DRAWS).argmax(axis=1) + DRAWS * np.arange(len(rows))
-        rotation[rows], translation[rows] = scene.to_object(hand[best], position[best])
-        joint_pos[rows] = closed[best]
+        rotation[rows], translation[rows], joint_pos[rows] = _best_of(DRAWS, scene, shapes, by, hand, position, rng)
     return GraspProposals(rotation, translation, joint_pos, rests[which])
 
 
@@ -152,11 +148,8 @@ def vary_candidates(thing: GraspObject, parents: GraspProposals, count: int, rng
         jitter = np.radians(VARY_DEG) * rng.standard_normal((drawn, len(JOINTS)))
         shapes = (parents.joint_pos[parent] + jitter - VARY_OPENING * closing).clip(lower, upper)
         by = (shapes + (VARY_OPENING + VARY_CLOSING) * closing).clip(lower, upper) - shapes
-        further = rng.uniform(0.0, MAX_FURTHER, drawn)
-        closed, promise, positions = _closed_on_table(scene, shapes, by, further, hands, positions)
-        best = promise.reshape(len(rows), VARIATIONS).argmax(axis=1) + VARIATIONS * np.arange(len(rows))
-        rotation[rows], translation[rows] = scene.to_object(hands[best], positions[best])
-        joint_pos[rows] = closed[best]
+        best = _best_of(VARIATIONS, scene, shapes, by, hands, positions, rng)
+        rotation[rows], translation[rows], joint_pos[rows] = best
     return GraspProposals(rotation, translation, joint_pos, rests)
 
 
@@ -354,6 +347,17 @@ def _closed_on_table(
     promise = promise - np.maximum(-lowest / SCRATCH, 0.0)
     position = _to_table(scene, closed, hand, position, np.where(lowest < 0, np.minimum(lowest + SCRATCH, 0.0), lowest))
     return closed, promise - IN_THE_WAY * (_clearance_open(scene, closed, hand, position) < 0.0), position
+
+
+def _best_of(
+    draws: int, scene: _Scene, shapes, by, hand: Rotation, position, rng: Generator
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """R (K, 4), t (K, 3) and q (K, 22) of the most promising of every `draws` hands in turn, closed on the table."""
+    further = rng.uniform(0.0, MAX_FURTHER, len(shapes))
+    closed, promise, position = _closed_on_table(scene, shapes, by, further, hand, position)
+    best = promise.reshape(-1, draws).argmax(axis=1) + np.arange(0, len(shapes), draws)
+    rotation, translation = scene.to_object(hand[best], position[best])
+    return rotation, translation, closed[best]
 
 
 def _to_table(scene: _Scene, closed, hand: Rotation, position, lowest) -> np.ndarray:
