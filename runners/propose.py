@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import math
 import zlib
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -268,7 +268,7 @@ class _Search:
     def found(self) -> Found:
         stable = self.tried.best(self.settings.wanted, STABLE)
         proposals = self.tried.take(stable) if len(stable) else None
-        return found_for(self.thing, len(self.tried.grade), proposals)
+        return found_for(self.thing, len(self.tried.grade), proposals, ~self.tried.true[stable])
 
     def _generator(self, *step: int) -> np.random.Generator:
         return np.random.default_rng([self.settings.seed, zlib.crc32(self.thing.name.encode()), self.before, *step])
@@ -290,7 +290,7 @@ def run(
 
     Args:
         at_least: objects that are in it with fewer proposals are searched again, with more examples than before, and
-            keep what is more.
+            keep what both searches found.
         like: a file of proposals, to begin with those of similar objects.
 
     UserError: the file was made with other settings, or from objects of the same name and another shape.
@@ -325,8 +325,7 @@ def run(
         part = ObjectSet(missing[start : start + batch])
         for f in propose(make_sim, part, settings, num_envs, [*examples, *found.values()], bar.update):
             before = found.get(f.name)
-            tried = f.tried + (before.tried if before else 0)
-            found[f.name] = replace(f if before is None or f.count > before.count else before, tried=tried)
+            found[f.name] = f if before is None else before.joined(f, settings.wanted)
         write_found(path, list(found.values()), made_by)
     bar.close()
     return [found[thing.name] for thing in objects]

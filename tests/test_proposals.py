@@ -320,7 +320,8 @@ def test_how_far_an_object_strays():
 
 
 def a_file(path, objects=OBJECTS):
-    records = [found_for(thing, 12, candidates_of(thing, 5)) for thing in objects]
+    rolled = np.array([False, False, False, True, True])
+    records = [found_for(thing, 12, candidates_of(thing, 5), rolled) for thing in objects]
     records[-1] = found_for(objects[-1], 12, None)
     write_found(path, records, {"settings": {"seed": 0}})
     return records
@@ -346,6 +347,7 @@ def test_the_file_brings_back_what_was_written(tmp_path):
         ups = [Rotation.from_quat(p.rest_rotation).as_matrix()[:, 2] for p in (one, two)]
         np.testing.assert_allclose(*ups, atol=1e-6)
         np.testing.assert_allclose(back.rest_height, record.rest_height, atol=1e-6)
+        assert back.rolled.tolist() == record.rolled.tolist()
 
 
 def test_its_grasps_read_like_those_of_dexgraspnet(tmp_path):
@@ -430,6 +432,7 @@ def test_broken_files_are_one_sentence(tmp_path):
     for key, value, message in (
         ("version", np.array(99), "version 99"),
         ("plane", arrays["plane"][1:], "do not fit together"),
+        ("rolled", arrays["rolled"][1:], "do not fit together"),
         ("qpos", arrays["qpos"] * np.nan, "not a finite number"),
         ("made_by", np.array("{"), "not a readable file"),
     ):
@@ -475,7 +478,7 @@ def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_objects_with_few_proposals_are_searched_again_and_keep_what_is_more(tmp_path, monkeypatch):
+def test_objects_with_few_proposals_are_searched_again_and_keep_what_both_found(tmp_path, monkeypatch):
     asked, counts = [], iter([4, 2, 0, 3, 1])
 
     def instant(make_sim, objects, settings, num_envs, examples, progress):
@@ -491,6 +494,20 @@ def test_objects_with_few_proposals_are_searched_again_and_keep_what_is_more(tmp
     counts = iter([1, 0])
     found = run(path, make_sim, OBJECTS, QUICK, quiet=True, at_least=4)
     assert [f.count for f in found] == [4, 3, 1], "what is there is not lost"
+
+
+def test_of_two_searches_the_grasps_in_which_the_object_does_not_roll_come_first():
+    thing = OBJECTS[0]
+    grasps = candidates_of(thing, 6)
+    first = found_for(thing, 5, grasps.take(np.arange(3)), np.array([False, True, True]))
+    second = found_for(thing, 7, grasps.take(np.arange(3, 6)), np.array([False, False, True]))
+    both = first.joined(second, 4)
+    assert both.tried == 12 and both.rolled.tolist() == [False, False, False, True]
+    np.testing.assert_array_equal(both.proposals.translation, grasps.translation[[0, 3, 4, 1]])
+    np.testing.assert_array_equal(both.rest_height, found_for(thing, 0, grasps).rest_height[[0, 3, 4, 1]])
+    nothing = found_for(thing, 9, None)
+    for one in (nothing.joined(first, 4), first.joined(nothing, 4)):
+        assert one.tried == 14 and one.count == 3 and one.rolled.tolist() == [False, True, True]
 
 
 def test_the_command_line(tmp_path, monkeypatch, capsys):

@@ -6,6 +6,7 @@
 - `scale` (G,): metres per unit of the object's mesh, always 1 here.
 - `plane` (G, 4): the table in the object's frame, Ax + By + Cz + D being the height above it.
 - `object` (G,): which of `names` (O,) a grasp belongs to; an object's best grasp comes first.
+- `rolled` (G,): whether the object rolled into another pose in the hand as the fingers closed.
 - `fingerprint` (O, 10): what tells an object's shape. `tried` (O,): how many candidates there were.
 - `made_by`: settings, simulator and versions, as JSON.
 
@@ -31,7 +32,7 @@ from resdex_tasks.paths import CHECKPOINT_DIR, SHIPPED
 from resdex_tasks.shadow_hand import NUM_JOINTS
 
 COLUMNS = (*JOINT_KEYS, *TRANSLATION_KEYS, *ROTATION_KEYS)
-VERSION = 1
+VERSION = 2
 SHIPPED_PROPOSALS = CHECKPOINT_DIR / "zoo_proposals.npz"
 """Of a part of the zoo of seed 0."""
 SAME_SHAPE = 1e-4
@@ -51,6 +52,8 @@ class Found:
     """The best first; None: none held."""
     rest_height: np.ndarray
     """(P,) m, of the object's frame above the table for each proposal."""
+    rolled: np.ndarray
+    """(P,) bool, whether the object rolled as the fingers closed: the hand is then elsewhere about it than (R, t)."""
 
     @property
     def count(self) -> int:
@@ -66,12 +69,26 @@ class Found:
         if not self.fits(thing):
             raise UserError(f"{path} has proposals for an object '{thing.name}' of another shape")
 
+    def joined(self, other: "Found", wanted: int) -> "Found":
+        """What two searches for one object found: at most so many, those in which the object did not roll first."""
+        tried = self.tried + other.tried
+        if self.proposals is None or other.proposals is None:
+            return replace(self if other.proposals is None else other, tried=tried)
+        rolled = np.concatenate([self.rolled, other.rolled])
+        rows = np.argsort(rolled, kind="stable")[:wanted]
+        height = np.concatenate([self.rest_height, other.rest_height])
+        proposals = GraspProposals.joined([self.proposals, other.proposals])
+        return Found(self.name, self.fingerprint, tried, proposals.take(rows), height[rows], rolled[rows])
 
-def found_for(thing: GraspObject, tried: int, proposals: Optional[GraspProposals]) -> Found:
-    """The record of an object of which `tried` candidates left these proposals."""
+
+def found_for(
+    thing: GraspObject, tried: int, proposals: Optional[GraspProposals], rolled: Optional[np.ndarray] = None
+) -> Found:
+    """The record of an object of which `tried` candidates left these proposals; None: in none of them it rolled."""
     vertices = np.concatenate([piece.vertices for piece in thing.pieces])
     height = np.zeros(0) if proposals is None else rest_heights(vertices, proposals.rest_rotation)
-    return Found(thing.name, fingerprint(thing), tried, proposals, height)
+    rolled = np.zeros(len(height), dtype=bool) if rolled is None else rolled
+    return Found(thing.name, fingerprint(thing), tried, proposals, height, rolled)
 
 
 def fingerprint(thing: GraspObject) -> np.ndarray:
@@ -94,6 +111,7 @@ def write_found(path: Path, found: Sequence[Found], made_by: Mapping[str, Any]) 
         "scale": np.ones(count, np.float32),
         "plane": np.concatenate([np.zeros((0, 4)), *(_planes(found[i], p) for i, p in some)]).astype(np.float32),
         "object": np.concatenate([np.zeros(0), *owner]).astype(np.int32),
+        "rolled": np.concatenate([np.zeros(0, bool), *(found[i].rolled for i, _ in some)]),
         "names": np.array([f.name for f in found]),
         "fingerprint": np.array([f.fingerprint for f in found], np.float32),
         "tried": np.array([f.tried for f in found], np.int32),
@@ -117,16 +135,18 @@ def read_found(path: Union[str, Path]) -> Tuple[Dict[str, Found], Dict[str, Any]
             arrays = {name: archive[name] for name in archive.files}
         made_by = json.loads(str(arrays["made_by"]))
         version, names = int(arrays["version"]), [str(name) for name in arrays["names"]]
-        qpos, plane, owner = (arrays[k] for k in ("qpos", "plane", "object"))
+        if version != VERSION:
+            raise UserError(
+                f"{path} has version {version} of the file of grasp proposals; this reads version {VERSION}"
+            )
+        qpos, plane, owner, rolled = (arrays[k] for k in ("qpos", "plane", "object", "rolled"))
         order = [[str(c) for c in arrays["columns"]].index(c) for c in COLUMNS]
         fingerprints, tried = arrays["fingerprint"], arrays["tried"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path} is not a readable file of grasp proposals: {str(error) or 'it ends early'}") from error
-    if version != VERSION:
-        raise UserError(f"{path} has version {version} of the file of grasp proposals; this reads version {VERSION}")
     count, objects = len(qpos), len(names)
-    shapes = (qpos.shape, plane.shape, owner.shape, fingerprints.shape, tried.shape)
-    if shapes != ((count, len(COLUMNS)), (count, 4), (count,), (objects, 10), (objects,)):
+    shapes = (qpos.shape, plane.shape, owner.shape, rolled.shape, fingerprints.shape, tried.shape)
+    if shapes != ((count, len(COLUMNS)), (count, 4), (count,), (count,), (objects, 10), (objects,)):
         raise UserError(f"{path} is not a readable file of grasp proposals: its arrays do not fit together")
     if not (np.isfinite(qpos).all() and np.isfinite(plane).all()):
         raise UserError(f"{path} has a grasp with a value that is not a finite number")
@@ -134,7 +154,8 @@ def read_found(path: Union[str, Path]) -> Tuple[Dict[str, Found], Dict[str, Any]
     for i, name in enumerate(names):
         rows = np.flatnonzero(owner == i)
         proposals = _proposals(qpos[rows][:, order], plane[rows]) if len(rows) else None
-        found[name] = Found(name, fingerprints[i], int(tried[i]), proposals, plane[rows, 3].astype(np.float64))
+        height = plane[rows, 3].astype(np.float64)
+        found[name] = Found(name, fingerprints[i], int(tried[i]), proposals, height, rolled[rows])
     return found, made_by
 
 
