@@ -16,45 +16,24 @@ from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.hand_shape import hand_spheres
 from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.candidates import depth_in_table
 from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
-from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from resdex_tasks.objects.proposals import depth_in_table
+from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.rotations import rotation_angle
 from runners.config import load_config, plain
-from runners.grasp_trials import FULL_COURSE, Trials, holds, replay_trials, run_trials
+from runners.grasp_trials import FULL_COURSE, holds, reach_into_objects, replay_trials, run_trials
 from runners.propose import MakeSim, simulator, strays
 
 ENOUGH = 8
 """Proposals that hold of an object that is well provided for."""
 IN_OBJECT = 0.003
 """m that a hand may reach into an object."""
-
-
-def reach_into_object(thing: GraspObject, trials: Trials) -> np.ndarray:
-    """(M,) m that the hand, as the trials of an object begin, is in the object; negative: beside it."""
-    spheres = hand_spheres(trials.joint_pos.cpu().numpy())
-    root, pose = (getattr(trials, name).double().cpu().numpy() for name in ("root_pose", "object_pose"))
-    root[:, 2] += trials.rise.cpu().numpy()
-    to_object = Rotation.from_quat(pose[:, 3:]).inv().as_matrix()
-    hand = Rotation.from_quat(root[:, 3:]).as_matrix()
-    at = spheres.centres @ hand.transpose(0, 2, 1) + (root[:, :3] - pose[:, :3])[:, None]
-    at = at @ to_object.transpose(0, 2, 1)
-    reach = np.full(at.shape[:2], -np.inf)
-    for piece in thing.pieces:
-        corner, second, third = np.moveaxis(piece.vertices[piece.faces], 1, 0)
-        normal = np.cross(second - corner, third - corner)
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        outside = (at @ normal.T - np.sum(normal * corner, axis=1)).max(axis=2)
-        reach = np.maximum(reach, spheres.radii - outside)
-    return reach.max(axis=1)
 
 
 def replay(
@@ -71,10 +50,9 @@ def replay(
     for start in range(0, len(objects), batch):
         part = objects[start : start + batch]
         sim, grasps = make_sim(part, num_envs), [thing.proposals for thing in part]
-        begun += [
-            reach_into_object(thing, replay_trials(sim, part, [thing.proposals], [i])) for i, thing in enumerate(part)
-        ]
-        closed = run_trials(sim, replay_trials(sim, part, grasps), FULL_COURSE)
+        trials = replay_trials(sim, part, grasps)
+        begun.append(reach_into_objects(trials, part))
+        closed = run_trials(sim, trials, FULL_COURSE)
         generators = [np.random.default_rng([seed, start + i]) for i in range(len(part))]
         noise = {"position_noise": millimetres / 1000, "rotation_noise": np.radians(degrees)}
         displaced = holds(sim, part, grasps, generators=generators, **noise)

@@ -10,12 +10,14 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, 
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from resdex_tasks.hand_shape import lowest_point
+from resdex_tasks.hand_shape import hand_spheres, lowest_point
+from resdex_tasks.objects.closing import CLEARANCE, CLOSING_RATES, OPENING
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
-from resdex_tasks.objects.proposals import CLEARANCE, CLOSING_RATES, OPENING
 from resdex_tasks.objects.rest import rest_heights
+from resdex_tasks.objects.surface import depth_inside
 from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
 from resdex_tasks.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, GraspSim
@@ -343,6 +345,21 @@ def replay_trials(
         joint_pos=opened.to(device),
         joint_targets=(joint_pos + SQUEEZE * closing).clamp(lower, upper)[:, actuated].to(device),
     )
+
+
+def reach_into_objects(trials: Trials, objects: ObjectSet) -> np.ndarray:
+    """(M,) m that the hand, as trials of a set's objects begin, is in the object; negative: beside it."""
+    spheres = hand_spheres(trials.joint_pos.double().cpu().numpy())
+    pose = trials.object_pose.double().cpu().numpy()
+    root = _raised(trials.root_pose, trials.rise).double().cpu().numpy()
+    hand, to_object = Rotation.from_quat(root[:, 3:]), Rotation.from_quat(pose[:, 3:]).inv()
+    at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + (root[:, :3] - pose[:, :3])[:, None]
+    at = at @ to_object.as_matrix().transpose(0, 2, 1)
+    reach, owner = np.zeros(len(at)), trials.object_index.cpu().numpy()
+    for i in np.unique(owner):
+        rows = owner == i
+        reach[rows] = (depth_inside(objects[int(i)], at[rows]) + spheres.radii).max(axis=1)
+    return reach
 
 
 def _raised(pose: Tensor, by: Tensor) -> Tensor:

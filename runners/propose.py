@@ -28,8 +28,8 @@ from resdex_tasks.config import read_config
 from resdex_tasks.errors import UserError
 from resdex_tasks.make import SIMS, SimRequest
 from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.candidates import sample_candidates, vary_candidates
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
-from resdex_tasks.objects.proposals import sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import SHIPPED_PROPOSALS, Found, found_for, read_found, write_found
 from resdex_tasks.objects.similar import similar_grasps
 from resdex_tasks.objects.surface import TurnedSurface

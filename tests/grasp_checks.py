@@ -6,8 +6,8 @@ import torch
 from fakes import physics, wrist_law
 
 from resdex_tasks.objects import make_objects
+from resdex_tasks.objects.candidates import sample_candidates
 from resdex_tasks.objects.object_set import GraspProposals
-from resdex_tasks.objects.proposals import sample_candidates
 
 OBJECTS = make_objects({"source": "zoo", "names": ["bottle-0000", "mug-0000", "plate-0000"]})
 

@@ -4,10 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from fakes import mujoco_sim
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.config import read_config
-from resdex_tasks.hand_shape import hand_hull
+from resdex_tasks.hand_shape import hand_hull, hand_spheres, joint_ranges
+from resdex_tasks.shadow_hand import FINGERS, JOINTS
 
 PHYSICS = Path(__file__).resolve().parents[1] / "cfg" / "physics" / "mujoco.yaml"
 
@@ -47,3 +49,25 @@ def test_the_spheres_are_where_mujoco_puts_capsules_and_boxes(seed):
 
 def _sorted(rows: np.ndarray) -> np.ndarray:
     return rows[np.lexsort(rows.round(6).T)]
+
+
+def test_the_spheres_have_the_scenes_capsules_among_them():
+    mujoco = pytest.importorskip("mujoco")
+    model = mujoco_sim(["box"]).scene.model
+    data = mujoco.MjData(model)
+    low, high = joint_ranges().T
+    q = low + np.random.default_rng(0).random((3, len(JOINTS))) * (high - low)
+    spheres = hand_spheres(q)
+    for k in range(3):
+        data.qpos[:7] = [0, 0, 0, 1, 0, 0, 0]
+        for value, name in zip(q[k], JOINTS):
+            data.qpos[model.joint(name).qposadr[0]] = value
+        mujoco.mj_kinematics(model, data)
+        capsules = [g for g in range(model.ngeom) if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_CAPSULE]
+        assert len(capsules) == 15
+        for g in capsules:
+            distance = np.linalg.norm(spheres.centres[k] - data.geom_xpos[g], axis=1)
+            assert distance.min() < 1e-9
+            assert spheres.radii[distance.argmin()] == model.geom_size[g, 0]
+    np.testing.assert_allclose(joint_ranges(), mujoco_sim(["box"]).joint_limits.numpy(), atol=1e-6)
+    assert set(spheres.finger) == {-1, *range(len(FINGERS))}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from object_checks import vertices_of
 from scipy.spatial.transform import Rotation
 
+from resdex_tasks.objects.candidates import GRASP_CENTRE, sample_candidates, vary_candidates
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from resdex_tasks.objects.proposals import GRASP_CENTRE, sample_candidates, vary_candidates
 from resdex_tasks.objects.proposals_file import found_for
 from resdex_tasks.objects.similar import PER_EXAMPLE, similar_grasps
 from resdex_tasks.objects.starter import starter_objects

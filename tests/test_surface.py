@@ -9,7 +9,7 @@ import trimesh
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.convex import convex_piece
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.objects.surface import shape_hash, surface_points
+from resdex_tasks.objects.surface import depth_inside, shape_hash, surface_points
 
 STARTER = starter_objects()
 
@@ -64,6 +64,15 @@ def test_points_of_real_shapes_lie_on_a_piece_and_inside_none():
             depth.append((points @ normals.T - np.sum(normals * corners[:, 0], axis=1)).max(axis=1))
         nearest = np.min(depth, axis=0)
         assert np.abs(nearest).max() < 1e-6, obj.name
+
+
+def test_how_deep_a_point_is_inside():
+    """A box of 4 x 2 x 2 cm beside one of 2 x 2 x 6 cm, which it touches."""
+    two = boxes(((0, 0, 0), (0.04, 0.02, 0.02)), ((0.03, 0, 0), (0.02, 0.02, 0.06)))
+    points = [[0, 0, 0], [0, 0, 0.007], [0.02, 0, 0], [0.03, 0, 0.025], [0, 0, 0.015], [0.05, 0, 0], [0.05, 0.02, 0]]
+    depth = [0.01, 0.003, 0.0, 0.005, -0.005, -0.01, -0.01]
+    np.testing.assert_allclose(depth_inside(two, np.array(points)), depth, atol=1e-9)
+    assert depth_inside(two, np.zeros((3, 5, 3))).shape == (3, 5)
 
 
 def test_the_points_depend_on_shape_and_seed_alone():

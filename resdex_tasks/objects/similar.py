@@ -5,8 +5,8 @@ from typing import Optional, Sequence
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from resdex_tasks.objects.candidates import GRASP_CENTRE, rest_rotations
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals
-from resdex_tasks.objects.proposals import GRASP_CENTRE, rest_rotations
 from resdex_tasks.objects.proposals_file import Found, fingerprint
 
 PER_EXAMPLE = 4

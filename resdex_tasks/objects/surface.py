@@ -53,6 +53,15 @@ def surface_points(obj: GraspObject, n: int, seed: int = 0) -> np.ndarray:
     raise ValueError(f"object '{obj.name}' has hardly any surface: its pieces hide one another")
 
 
+def depth_inside(obj: GraspObject, points: np.ndarray) -> np.ndarray:
+    """(...) m that points (..., 3), in the object's frame, are inside the piece that they are deepest in.
+
+    Negative outside: there no more than the distance is known, from the nearest piece's farthest plane.
+    """
+    _, normals, _, first, offsets = _faces(obj.pieces)
+    return -np.maximum.reduceat(points @ normals.T - offsets, first, axis=-1).min(axis=-1)
+
+
 class TurnedSurface:
     """How unlike itself an object becomes when it is turned about its centre of mass: a ball does not."""
 
