@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from object_checks import vertices_of
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand_shape import hand_hull, lowest_point
+from resdex_tasks.hand_shape import hand_hull, hand_spheres
 from resdex_tasks.objects.candidates import depth_in_table
 from resdex_tasks.objects.convex import convex_piece
 from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
@@ -89,8 +89,9 @@ def test_how_deep_a_hand_begins_in_an_object(sim, depth, yaw, seed):
     grasps = GraspProposals(tilt, np.zeros((1, 3)), np.full((1, len(JOINTS)), 0.3), rest)
     things = ObjectSet([slab])
     opened = replay_trials(sim, things, [grasps]).joint_pos.double().numpy()
-    lowest = lowest_point(tilt, np.zeros((1, 3)), opened)
-    grasps = dataclasses.replace(grasps, translation=np.array([[0.0, 0.0, 0.1 - depth - lowest[0]]]))
+    spheres = hand_spheres(opened)
+    lowest = ((Rotation.from_quat(tilt).as_matrix() @ spheres.centres[0].T)[0, 2] - spheres.radii).min()
+    grasps = dataclasses.replace(grasps, translation=np.array([[0.0, 0.0, 0.1 - depth - lowest]]))
     trials = replay_trials(sim, things, [grasps])
     np.testing.assert_allclose(reach_into_objects(trials, things), depth, atol=1e-6)
 
