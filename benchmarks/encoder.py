@@ -20,7 +20,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 
 from benchmarks.report import machine, run, table
 from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.clusters import Clusters, assign, cluster
 from resdex_tasks.objects.codes import cached_codes
 from resdex_tasks.objects.encoder import ObjectEncoder, chamfer, read_encoder
 from resdex_tasks.objects.object_set import SPLITS, GraspObject, ObjectSet
@@ -206,50 +205,6 @@ def draw_reconstructions(encoder: ObjectEncoder, sets: Dict[str, ObjectSet], pat
     plt.close(figure)
 
 
-def draw_clusters(objects: ObjectSet, codes: np.ndarray, clusters: Clusters, path: Path) -> None:
-    """A plane in which similar codes lie together, the clusters' colours, and the objects at their centres."""
-    from sklearn.manifold import TSNE
-
-    plt = _pyplot()
-    plane = TSNE(perplexity=min(40, (len(codes) - 1) / 3), init="pca", random_state=0).fit_transform(codes)
-    of = assign(objects.names, clusters)
-    label = np.array([of[name] for name in objects.names])
-    categories = np.array([obj.category for obj in objects])
-    colours = [plt.get_cmap("tab10")(i)[:3] for i in range(clusters.k)]
-
-    columns = -(-clusters.k // 2)
-    figure = plt.figure(figsize=(9 + 3.2 * columns, 8))
-    grid = figure.add_gridspec(2, 1 + columns, width_ratios=[8.6, *[3.2] * columns])
-    scatter = figure.add_subplot(grid[:, 0])
-    scatter.scatter(*plane.T, c=[colours[i] for i in label], s=9, alpha=0.55, linewidths=0)
-    width, height = np.ptp(plane, axis=0)
-    named: List[np.ndarray] = []
-    for category in sorted(set(categories)):
-        members = plane[categories == category]
-        middle = members[np.linalg.norm(members - np.median(members, axis=0), axis=1).argmin()].copy()
-        while any(abs(x - middle[0]) < 0.05 * width and abs(y - middle[1]) < 0.017 * height for x, y in named):
-            middle[1] -= 0.018 * height  # below the name that stands there
-        named.append(middle)
-        scatter.annotate(category, middle, fontsize=8.5, ha="center", va="center", color="0.15", **_over_all())
-    for i, row in enumerate(clusters.clusters):
-        place = plane[objects.names.index(row.centre)]
-        scatter.plot(*place, marker="*", markersize=24, color=colours[i], markeredgecolor="black", zorder=5)
-        axis = figure.add_subplot(grid[i % 2, 1 + i // 2])
-        axis.imshow(picture(objects.select([row.centre])[0], colours[i], 2 * SIDE))
-        axis.set_xticks([])
-        axis.set_yticks([])
-        for spine in axis.spines.values():
-            spine.set(color=colours[i], linewidth=3)
-        axis.set_title(f"{row.centre}\nnearest to the centre of {row.size:,} objects", fontsize=11)
-    scatter.set_title(f"codes of {len(objects):,} training objects (t-SNE), {clusters.k} clusters", fontsize=12)
-    scatter.set_xticks([])
-    scatter.set_yticks([])
-    scatter.margins(0.02)
-    figure.tight_layout()
-    figure.savefig(str(path), dpi=80)
-    plt.close(figure)
-
-
 def _pyplot() -> Any:
     import matplotlib
 
@@ -259,13 +214,6 @@ def _pyplot() -> Any:
     return plt
 
 
-def _over_all() -> Dict[str, Any]:
-    """A text that can be read whatever it lies on."""
-    from matplotlib.patheffects import withStroke
-
-    return {"path_effects": [withStroke(linewidth=2.5, foreground="white", alpha=0.85)], "zorder": 6}
-
-
 # The command
 
 
@@ -273,9 +221,8 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", default="shipped", help="file, or shipped")
     parser.add_argument("--count", type=int, help="the first so many objects of each split; default: all")
-    parser.add_argument("--k", type=int, default=4, help="clusters in the picture")
-    parser.add_argument("--images", type=Path, help="folder for reconstructions.png and clusters.png; default: none")
-    parser.add_argument("--no-tables", action="store_true", help="pictures alone")
+    parser.add_argument("--images", type=Path, help="folder for reconstructions.png; default: none")
+    parser.add_argument("--no-tables", action="store_true", help="the picture alone")
     return parser.parse_args(argv)
 
 
@@ -291,8 +238,6 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         print(f"{reconstruction_table(encoder, sets, codes)}\n\n{neighbour_table(sets, codes)}")
     if args.images is not None:
         draw_reconstructions(encoder, sets, args.images / "reconstructions.png")
-        clusters = cluster(sets["train"].names, codes["train"], args.k, encoder=encoder.id)
-        draw_clusters(sets["train"], codes["train"], clusters, args.images / "clusters.png")
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ import pickle
 from pathlib import Path
 from typing import Any, Callable, Dict
 
+import numpy as np
 import torch
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.errors import UserError, one_line
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -25,6 +26,23 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if partial.exists():
             partial.unlink()
+
+
+def read_arrays(path: Path, what: str) -> Dict[str, np.ndarray]:
+    """The arrays in an npz file. UserError: it is not readable as `what`."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except Exception as error:  # zip, zlib and npy header each fail in their own ways
+        raise UserError(f"{path} is not readable as {what}: {one_line(error)}") from error
+
+
+def check_can_write(path: Path) -> None:
+    """UserError where `path` cannot become a file: to be said before the work for it is done."""
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {path}: there is no folder {path.parent}")
 
 
 def read_plain(path: Path, mark: str, what: str) -> Dict[str, Any]:

@@ -43,6 +43,8 @@ POSITIVE = (
     "train.params.config.kl_threshold",
     "train.params.config.grad_norm",
 )
+NULLABLE = ("objects.size",)
+"""Numbers by default, which may also be null."""
 
 
 def _minibatch_size(num_envs: int, horizon: int, num_minibatches: int) -> int:
@@ -165,6 +167,8 @@ def _check_types(cfg: DictConfig, default: DictConfig, overrides: Sequence[str])
         after = OmegaConf.select(cfg, key, default=None)
         if isinstance(before, bool) and not isinstance(after, bool):
             raise UserError(f"{key} is {after!r}; it must be true or false")
+        if after is None and key in NULLABLE:
+            continue
         if isinstance(before, (int, float)) and not isinstance(after, (int, float)):
             raise UserError(f"{key} is {after!r}; it must be a number, such as {before}")
 

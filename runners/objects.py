@@ -5,18 +5,21 @@ The objects are chosen as for train.py, by the group `objects` of the configurat
 
 import argparse
 import hashlib
+import logging
 import sys
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects
+from resdex_tasks.files import check_can_write
+from resdex_tasks.objects import gathering, make_objects
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.objects.surface import shape_hash
 from runners import propose, shape_commands, video
@@ -112,12 +115,38 @@ def _positive(text: str) -> int:
 def build_objects(args: argparse.Namespace) -> None:
     """Make or read every object of the set, fill the caches on the way, and say what there is."""
     start = time.perf_counter()
-    objects = make_objects(args.config)
+    with _said_aloud(gathering.LOG):
+        objects = make_objects(args.config)
     print(f"{len(objects)} objects in {time.perf_counter() - start:.1f} s; {_counts(objects)}")
     pieces = [len(obj.pieces) for obj in objects]
     print(f"{sum(pieces)} convex pieces, {max(pieces)} at most in one object")
     shapes = hashlib.sha256("".join(f"{obj.name} {shape_hash(obj)}\n" for obj in objects).encode()).hexdigest()[:16]
     print(f"shapes {shapes}, the same wherever the same set is built")
+
+
+@contextmanager
+def _said_aloud(log: logging.Logger) -> Iterator[None]:
+    """Print what is logged."""
+    handler, level = logging.StreamHandler(sys.stdout), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def list_splits(args: argparse.Namespace) -> None:
+    """Write which object of the zoo is in which split."""
+    from resdex_tasks.objects.zoo.splits import write_splits
+
+    check_can_write(args.out)
+    if args.config["source"] != "zoo":
+        raise UserError("only the zoo has splits of its own: objects=zoo")
+    make_objects({**args.config, "count": 1, "names": None, "codes": None, "proposals": None})  # checks the seed
+    write_splits(args.out, args.config["seed"])
+    print(f"written to {args.out}")
 
 
 def _counts(objects: ObjectSet) -> str:
@@ -143,6 +172,8 @@ def parser() -> argparse.ArgumentParser:
     showing.add_argument("--limit", type=_positive, default=60, help="objects on the sheet, evenly over the set")
     showing.add_argument("--columns", type=_positive, default=10)
     showing.add_argument("--grasps", action="store_true", help="with the hand in the first grasp proposal of each")
+    splitting = add("splits", list_splits, "list which object of the zoo is in which split: objects=zoo objects.seed=1")
+    splitting.add_argument("--out", type=Path, required=True, help=".yaml")
     shape_commands.add_commands(add)
     proposing = add("propose", propose.command, "find grasp proposals in a simulator, for any set", whole_config)
     propose.add_arguments(proposing)

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from resdex_tasks.config import read_config
 from resdex_tasks.errors import UserError
+from resdex_tasks.files import check_can_write
 from resdex_tasks.make import SIMS, SimRequest
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.candidates import sample_candidates, vary_candidates
@@ -50,6 +51,9 @@ ENOUGH = 1.25
 
 SIMILAR_PART = 0.75
 """Part of the first round's candidates that are variations of similar objects' grasps, where there are examples."""
+
+WITHOUT_EFFECT = ("numThreads",)
+"""Of the simulator's settings, those on which no trial depends."""
 
 MakeSim = Callable[[ObjectSet, int], GraspSim]
 """A simulator with so many environments for a set."""
@@ -281,8 +285,9 @@ def run(
     settings: Settings,
     num_envs: int = 128,
     batch: int = 44,
-    made_by: Optional[Mapping[str, Any]] = None,
-    quiet: bool = False,
+    sim: Optional[Mapping[str, Any]] = None,
+    search: Optional[Mapping[str, Any]] = None,
+    quiet: Optional[bool] = None,
     like: Optional[Path] = None,
     at_least: int = 0,
 ) -> List[Found]:
@@ -292,6 +297,9 @@ def run(
         at_least: objects that are in it with fewer proposals are searched again, with more examples than before, and
             keep what both searches found.
         like: a file of proposals, to begin with those of similar objects.
+        sim: the configuration of simulator and hand; one file is of one simulation.
+        search: what else is noted in the file about this search.
+        quiet: whether no progress is shown; None: where no terminal shows it.
 
     UserError: the file was made with other settings, or from objects of the same name and another shape.
     """
@@ -302,20 +310,13 @@ def run(
             raise UserError(f"--like and --out are both {path}; what it has already is begun with anyway")
         examples = list(read_found(like)[0].values())
         settings_said["like"] = hashlib.sha256(like.read_bytes()).hexdigest()[:12]
-    made_by = {"settings": settings_said, **(made_by or {})}
+    settings_said.update(_flat(sim or {}, "sim."))
+    searches = [dict(search or {})]
     found: Dict[str, Found] = {}
     if path.exists():
         found, made_before = read_found(path)
-        then = made_before.get("settings", {})
-        for key in sorted({*then, *settings_said}):
-            if then.get(key) == settings_said.get(key):
-                continue
-            if key == "like":
-                raise UserError(f"{path} was begun with another file of --like, or with none; give another file")
-            raise UserError(
-                f"{path} was made with {key}={then.get(key)}, not {settings_said.get(key)}; "
-                "give another file, or the settings it was made with"
-            )
+        _check_settings(path, made_before.get("settings", {}), settings_said)
+        searches = [*made_before.get("searches", []), *searches]
         for thing in objects:
             if thing.name in found:
                 found[thing.name].check(thing, path)
@@ -326,9 +327,32 @@ def run(
         for f in propose(make_sim, part, settings, num_envs, [*examples, *found.values()], bar.update):
             before = found.get(f.name)
             found[f.name] = f if before is None else before.joined(f, settings.wanted)
-        write_found(path, list(found.values()), made_by)
+        write_found(path, list(found.values()), {"settings": settings_said, "searches": searches})
+        if bar.disable and not quiet:
+            print(f"{len(objects) - len(missing) + min(start + batch, len(missing))} of {len(objects)} objects")
     bar.close()
     return [found[thing.name] for thing in objects]
+
+
+def _flat(values: Mapping[str, Any], before: str) -> Dict[str, Any]:
+    """Nested settings by their dotted names."""
+    flat = {}
+    for key, value in values.items():
+        flat.update(_flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value})
+    return flat
+
+
+def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """UserError where a file was made with other settings, or in another simulation."""
+    for key in sorted({*then, *now}):
+        if then.get(key) == now.get(key):
+            continue
+        if key == "like":
+            raise UserError(f"{path} was begun with another file of --like, or with none; give another file")
+        raise UserError(
+            f"{path} was made with {key}={then.get(key)}, not {now.get(key)}; "
+            "give another file, or the settings it was made with"
+        )
 
 
 def simulator(cfg: Mapping[str, Any]) -> MakeSim:
@@ -363,15 +387,15 @@ def command(args: argparse.Namespace) -> None:
             raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
     if not 0 <= args.at_least <= settings.wanted:
         raise UserError(f"--at_least is {args.at_least}; it must be 0 to {settings.wanted}, which --wanted keeps")
-    if not args.out.parent.is_dir():
-        raise UserError(f"there is no folder {args.out.parent}")
+    check_can_write(args.out)
     cfg = args.config
     objects = make_objects({**cfg["objects"], "proposals": None})  # which has all its poses at rest
-    made_by = {
+    sim = {key: value for key, value in cfg["sim"].items() if key not in WITHOUT_EFFECT}
+    sim["wrist"] = cfg["task"]["env"]["wrist"]
+    search = {
         "objects": cfg["objects"],
         "batch": args.batch,
         "at_least": args.at_least,
-        "sim": cfg["sim"],
         "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
     }
     torch.set_num_threads(1)  # the simulator has the cores
@@ -383,7 +407,8 @@ def command(args: argparse.Namespace) -> None:
         settings,
         args.num_envs,
         args.batch,
-        made_by,
+        sim,
+        search,
         like=like,
         at_least=args.at_least,
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
@@ -13,6 +14,7 @@ from resdex_tasks.objects.cache import CACHE_VARIABLE
 from resdex_tasks.objects.clusters import assign, cluster, read_clusters, write_clusters
 from resdex_tasks.objects.encoder import EncoderSizes, ObjectEncoder, PointAutoencoder, read_encoder, write_encoder
 from resdex_tasks.objects.object_set import CODE_SIZE
+from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.paths import CHECKPOINT_DIR
 from runners import objects as tool
 
@@ -50,7 +52,7 @@ def test_clusters_of_a_line_and_their_rankings():
 
 
 def test_a_ranking_can_be_cut_but_the_size_remains():
-    (first, *_) = made(ranked=2).clusters
+    (first, *_) = made().ranked(2).clusters
     assert first.ranking == ("e", "d") and len(first.distances) == 2 and first.size == 3
 
 
@@ -78,9 +80,10 @@ def test_one_cluster_holds_all_and_as_many_as_objects_hold_one_each():
         ({"k": 7}, "k is 7, but there are 6 objects"),
         ({"k": 0}, "k is 0; it must be a whole number of at least 1"),
         ({"k": 2.0}, r"k is 2\.0; it must be a whole number"),
+        ({"seed": -1}, "the seed is -1; it must be a whole number from 0"),
         ({"codes": on_a_line(1, 1, 1, 1, 2, 2)}, "k is 3, but the 6 objects have only 2 different codes"),
     ],
-    ids=["more than objects", "none", "no whole number", "more than shapes"],
+    ids=["more than objects", "none", "no whole number", "negative seed", "more than shapes"],
 )
 def test_an_impossible_k_is_one_sentence(changes, message):
     with pytest.raises(UserError, match=message):
@@ -144,6 +147,23 @@ def test_the_command_clusters_objects(tmp_path, capsys, monkeypatch):
     assert tool.main([*arguments, "--k=12"]) == 2
     assert "k is 12, but there are 11 objects" in capsys.readouterr().err
     assert path.read_bytes() == before
+    assert tool.main([*arguments, "--k=2", f"--picture={tmp_path / 'clusters.jpg'}"]) == 2
+    assert "must end in .png" in capsys.readouterr().err
+
+
+def test_the_clusters_are_drawn(tmp_path):
+    """Every object has a dot, and every centre a star and its picture, for many objects and for few."""
+    pytest.importorskip("mujoco")
+    from runners.cluster_picture import draw_clusters
+
+    rng = np.random.default_rng(0)
+    for count in (3, 11):
+        things = starter_objects()[:count]
+        codes = rng.standard_normal((count, CODE_SIZE))
+        found = cluster(things.names, codes, 3)
+        draw_clusters(things, codes, found, tmp_path / f"{count}.png")
+        image = np.asarray(Image.open(tmp_path / f"{count}.png"))
+        assert image.shape[0] == 640 and image.std() > 20
 
 
 @pytest.mark.parametrize("k", range(1, 7))

@@ -2,15 +2,28 @@
 
 import dataclasses
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from resdex_tasks.errors import UserError
 from resdex_tasks.objects import make_objects
 from resdex_tasks.objects.cache import CACHE_VARIABLE
-from resdex_tasks.objects.codes import CodeFile, cache_file, cached_codes, encode, read_codes, with_codes, write_codes
+from resdex_tasks.objects.codes import (
+    CodeFile,
+    add_codes,
+    cache_file,
+    cached_codes,
+    encode,
+    read_codes,
+    with_codes,
+    write_codes,
+)
 from resdex_tasks.objects.encoder import (
     LENGTH_UNIT,
     EncoderSizes,
@@ -22,6 +35,7 @@ from resdex_tasks.objects.encoder import (
 )
 from resdex_tasks.objects.encoder_training import EncoderTraining, _turns, train_encoder
 from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.proposals_file import found_for, read_found, write_found
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.surface import surface_points
 from runners import objects as tool
@@ -262,12 +276,15 @@ def test_without_a_usable_cache_codes_still_come(cache, capsys):
     cache.write_text("a file where the folder should be")
     encoder = counting()
     np.testing.assert_array_equal(cached_codes(STARTER[:1], encoder), encode(STARTER[:1], encoder).codes)
-    assert "without their cache" in capsys.readouterr().out
+    assert "not kept for the next time" in capsys.readouterr().out
     cache.unlink()
     cache.mkdir()
     cache_file(encoder).write_bytes(b"damaged")
     cached_codes(STARTER[:1], encoder)
     assert str(cache_file(encoder)) in capsys.readouterr().out
+    encoded = encoder.encoded
+    cached_codes(STARTER[:1], encoder)
+    assert encoder.encoded == encoded and capsys.readouterr().out == "", "a damaged cache is made anew"
 
 
 def test_a_file_of_codes_of_another_encoder_is_refused(tmp_path):
@@ -288,22 +305,71 @@ def test_a_broken_file_of_codes_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match=r"no file of codes .*codes\.npz"):
         read_codes(path)
     path.write_bytes(b"PK\x03\x04half")
-    with pytest.raises(UserError, match=r"codes\.npz is not a readable file of codes"):
+    with pytest.raises(UserError, match=r"codes\.npz is not readable as a file of codes"):
         read_codes(path)
     np.savez(str(path), codes=np.zeros((2, 64)))
-    with pytest.raises(UserError, match=r"codes\.npz is not a readable file of codes: .*format"):
+    with pytest.raises(UserError, match=r"codes\.npz is not readable as a file of codes: .*format"):
         read_codes(path)
     write_codes(path, encode(STARTER[:2], tiny_encoder()))
     arrays = dict(np.load(str(path)))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"codes\.npz is not a readable file of codes"):
+    with pytest.raises(UserError, match=r"codes\.npz is not readable as a file of codes"):
         read_codes(path)
     np.savez(str(path), **{**arrays, "codes": arrays["codes"][:, :8]})
     with pytest.raises(UserError, match="64 finite numbers"):
         read_codes(path)
     np.savez(str(path), **{**arrays, "names": np.array([_Command(), None], dtype=object)})
-    with pytest.raises(UserError, match=r"codes\.npz is not a readable file of codes"):
+    with pytest.raises(UserError, match=r"codes\.npz is not readable as a file of codes"):
         read_codes(path)
+
+
+def written(write) -> bytes:
+    """What `write` writes to a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "file.npz")
+        return (Path(folder) / "file.npz").read_bytes()
+
+
+FILES = {
+    "codes": (read_codes, written(lambda path: write_codes(path, encode(STARTER[:3], tiny_encoder())))),
+    "grasps": (
+        read_found,
+        written(lambda path: write_found(path, [found_for(t, 5, t.proposals) for t in STARTER[:3]], {"seed": 0})),
+    ),
+}
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_damaged_files_are_one_sentence_or_read(data):
+    """Whatever bytes are wrong: codes, and grasp proposals, which are read alike."""
+    read, whole = FILES[data.draw(st.sampled_from(list(FILES)))]
+    damaged = bytearray(whole)
+    for _ in range(3):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "damaged.npz"
+        path.write_bytes(bytes(damaged))
+        try:
+            read(path)
+        except UserError as error:
+            assert "damaged.npz" in str(error) and "\n" not in str(error)
+
+
+def test_a_file_of_codes_keeps_those_of_other_objects(tmp_path):
+    encoder, path = counting(), tmp_path / "codes.npz"
+    add_codes(path, STARTER[:3], encoder)
+    add_codes(path, STARTER[2:5], encoder)
+    file = read_codes(path)
+    assert sorted(file.names) == sorted(STARTER.names[:5]) and encoder.encoded == 5
+    by_name = dict(zip(file.names, file.codes))
+    expected = encode(STARTER[:5], encoder)
+    np.testing.assert_array_equal(np.stack([by_name[name] for name in expected.names]), expected.codes)
+    larger = dataclasses.replace(STARTER[0].pieces[0], vertices=1.2 * STARTER[0].pieces[0].vertices)
+    changed = ObjectSet([dataclasses.replace(STARTER[0], pieces=(larger,))])
+    file = add_codes(path, changed, encoder)
+    assert file.names.count(STARTER.names[0]) == 1
+    np.testing.assert_array_equal(file.codes[file.names.index(STARTER.names[0])], encoder.encode(changed[0]))
 
 
 def test_objects_carry_their_codes():
@@ -346,6 +412,13 @@ def test_the_commands_train_and_encode(tmp_path, capsys):
     write_encoder(tmp_path / "other.pth", tiny_encoder())
     assert tool.main(["encode", f"--encoder={tmp_path / 'other.pth'}", f"--out={codes}", *few]) == 2
     assert f"codes.npz holds codes of encoder {encoder.id}" in capsys.readouterr().err
+    for arguments, message in (
+        ([f"--out={codes}", f"--encoder={codes}"], "codes.npz is no encoder; if it holds shape codes"),
+        ([f"--out={tmp_path / 'none' / 'codes.npz'}"], "there is no folder"),
+        ([f"--out={tmp_path}"], "it is a folder"),
+    ):
+        assert tool.main(["encode", *arguments, *few]) == 2
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

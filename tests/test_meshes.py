@@ -192,6 +192,33 @@ def without_coacd(monkeypatch) -> None:
     )
 
 
+@pytest.mark.parametrize("kind, times", [(meshes.Unusable, 2), (meshes.Hopeless, 1)])
+def test_a_hopeless_mesh_is_not_tried_again(root, tmp_path, monkeypatch, kind, times):
+    star().export(str(root / "star.stl"))
+    asked = []
+
+    def fail(vertices, faces, path, max_pieces):
+        asked.append(path.name)
+        raise kind(path, "took too long", "a detail")
+
+    monkeypatch.setattr(meshes, "_run_coacd", fail)
+    said = []
+    for _ in range(2):
+        mesh_objects(root, cache=tmp_path / "cache", report=said.append)
+    assert asked == times * ["star.stl"]
+    assert said[0] == said[1] and "star.stl took too long: a detail" in said[0]
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.3, 1.1])
+@pytest.mark.parametrize("sides", [70, 80, 200])
+def test_a_cone_whose_extreme_points_lie_in_its_base_is_cut_to_few_vertices(sides, turn):
+    cone = trimesh.creation.cone(1, 0.3, sections=sides)
+    cone.apply_transform(trimesh.transformations.euler_matrix(turn, 2 * turn, 3 * turn))
+    few = meshes._few_vertices(cone.vertices)
+    assert len(few) == MAX_VERTICES
+    assert trimesh.convex.convex_hull(few).volume > 0.95 * cone.volume
+
+
 def test_without_coacd_convex_meshes_work_and_others_say_what_to_install(root, tmp_path, monkeypatch):
     without_coacd(monkeypatch)
     assert len(mesh_objects(root, cache=tmp_path / "cache")) == 1

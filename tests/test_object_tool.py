@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import trimesh
 from PIL import Image
 
 from resdex_tasks.objects.starter import starter_objects
@@ -53,6 +54,20 @@ def test_build_tells_whether_two_sets_have_the_same_shapes(capsys):
     assert shapes("objects.split=all", "objects.count=108") == first, "the zoo is built bit-identically"
     assert shapes("objects.split=all", "objects.count=107") != first
     assert shapes("objects.count=5", "objects.seed=1") != shapes("objects.count=5")
+
+
+def test_build_names_every_object_that_is_left_out(capsys, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.obj").write_text("no mesh")
+    trimesh.creation.box((1.0, 1.0, 1.0)).export(str(tmp_path / "box.stl"))
+    status, out, _ = call(capsys, "build", "objects=meshes", f"objects.root={tmp_path}", "objects.size=null")
+    assert status == 2, "a box of a metre is too large"
+    status, out, _ = call(capsys, "build", "objects=meshes", f"objects.root={tmp_path}")
+    lines = [line for line in out.splitlines() if line.startswith("left out: ")]
+    assert status == 0 and len(lines) == 2 and "one.obj" in lines[0] and "two.obj" in lines[1]
+    assert "left out 2 of the 3 objects" in out
+    _, out, _ = call(capsys, "list", "objects=meshes", f"objects.root={tmp_path}")
+    assert "left out: " not in out
 
 
 def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):

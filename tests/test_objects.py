@@ -112,6 +112,8 @@ def test_names_choose_objects_in_their_order(order, count):
         ({"source": "starter", "names": ["teapot"]}, r"no object 'teapot'"),
         ({"source": "starter", "names": []}, r"empty"),
         ({"source": "starter", "names": "box"}, r"objects\.names.*list"),
+        ({"source": "starter", "names": [["box"]]}, r"objects\.names has \['box'\]; its entries must be text"),
+        ({"source": "dexgraspnet", "root": ".", "scales": ["0.08"]}, r"objects\.scales has '0.08'; .* be numbers"),
         ({"source": "dexgraspnet"}, r"objects\.root"),
         ({"source": "dexgraspnet", "root": "???"}, r"objects\.root"),
         ({"source": "dexgraspnet", "root": "nowhere"}, r"no folder nowhere"),

@@ -116,11 +116,11 @@ def test_broken_files_are_one_sentence(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         read_found(path)
     path.write_bytes(b"no archive")
-    with pytest.raises(UserError, match=r"proposals\.npz is not a readable file of grasp proposals"):
+    with pytest.raises(UserError, match=r"proposals\.npz is not readable as a file of grasp proposals"):
         read_found(path)
     a_file(path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UserError, match=r"proposals\.npz is not a readable file of grasp proposals"):
+    with pytest.raises(UserError, match=r"proposals\.npz is not readable as a file of grasp proposals"):
         read_found(path)
     a_file(path)
     arrays = dict(np.load(path))
@@ -129,7 +129,14 @@ def test_broken_files_are_one_sentence(tmp_path):
         ("plane", arrays["plane"][1:], "do not fit together"),
         ("rolled", arrays["rolled"][1:], "do not fit together"),
         ("qpos", arrays["qpos"] * np.nan, "not a finite number"),
-        ("made_by", np.array("{"), "not a readable file"),
+        ("plane", 0 * arrays["plane"], "no unit normal"),
+        ("object", arrays["object"] + 100, "a grasp of none"),
+        ("names", arrays["names"][[0, 0, 1]], "two objects of one name"),
+        ("names", np.array("one"), "not readable as a file"),
+        ("qpos", np.array("text"), "not readable as a file"),
+        ("version", np.array([2, 2]), "not readable as a file"),
+        ("made_by", np.array("[1]"), "not readable as a file"),
+        ("made_by", np.array("{"), "not readable as a file"),
     ):
         np.savez(path, **{**arrays, key: value})
         with pytest.raises(UserError, match=message):

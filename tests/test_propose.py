@@ -210,11 +210,16 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert "2 objects" in said and "8 or more" in said
     made_by = json.loads(str(np.load(out)["made_by"]))
-    assert made_by["objects"]["names"] == ["box", "sphere"] and made_by["settings"]["candidates"] == 4
+    assert made_by["settings"]["candidates"] == 4 and made_by["settings"]["sim.name"] == "mujoco"
+    assert main(["propose", f"--out={out}", *few, "objects=starter", "objects.names=[cube]"]) == 0
+    made_by = json.loads(str(np.load(out)["made_by"]))
+    assert [search["objects"]["names"] for search in made_by["searches"]] == [["box", "sphere"], ["cube"]]
+    capsys.readouterr()
     for arguments, message in (
         ([f"--out={out}", "--candidates=0"], "--candidates is 0"),
         ([f"--out={tmp_path / 'none' / 'out.npz'}"], "there is no folder"),
         ([f"--out={out}", "--num_envs=0"], "--num_envs is 0"),
+        ([f"--out={out}", *few, "sim.physics.fingerGain=9"], "made with sim.physics.fingerGain=3.0, not 9;"),
         ([f"--out={out}", "--wanted=3", "--at_least=4"], "--at_least is 4; it must be 0 to 3"),
         ([f"--out={tmp_path / 'new.npz'}", f"--like={tmp_path / 'no.npz'}"], "there is no file"),
     ):

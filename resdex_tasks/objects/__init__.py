@@ -56,6 +56,10 @@ def make_objects(cfg: Mapping[str, Any]) -> ObjectSet:
     for key in LIST_KEYS:
         if cfg.get(key) is not None and not isinstance(cfg[key], (list, tuple)):
             raise UserError(f"objects.{key} is {cfg[key]!r}; it must be a list or null: objects.{key}=[...]")
+        entries = {"scales": ((int, float), "numbers")}.get(key, (str, "text"))
+        for entry in cfg.get(key) or ():
+            if not isinstance(entry, entries[0]) or isinstance(entry, bool):
+                raise UserError(f"objects.{key} has {entry!r}; its entries must be {entries[1]}")
     for key in PATH_KEYS:
         if cfg.get(key) is not None and not isinstance(cfg[key], str):
             raise UserError(f"objects.{key} is {cfg[key]!r}; it must be a path or null")

@@ -1,6 +1,6 @@
 """Clusters of objects by shape, and the object nearest to each centre, on which a base expert is trained (Sec. 4.3)."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
@@ -47,6 +47,11 @@ class Clusters:
     """Sum over all objects of the squared distance to their centre."""
     clusters: Tuple[Cluster, ...]
 
+    def ranked(self, count: int) -> "Clusters":
+        """The same with the first so many of every ranking alone."""
+        clusters = (replace(c, ranking=c.ranking[:count], distances=c.distances[:count]) for c in self.clusters)
+        return replace(self, clusters=tuple(clusters))
+
     @property
     def k(self) -> int:
         return len(self.clusters)
@@ -57,6 +62,14 @@ class Clusters:
         return tuple(cluster.centre for cluster in self.clusters)
 
 
+def check_k(k: int, objects: int) -> None:
+    """UserError: so many clusters cannot be made of so many objects."""
+    if type(k) is not int or k < 1:
+        raise UserError(f"k is {k!r}; it must be a whole number of at least 1")
+    if k > objects:
+        raise UserError(f"k is {k}, but there are {objects} objects; k can be at most that")
+
+
 def cluster(
     names: Sequence[str],
     codes: np.ndarray,
@@ -64,7 +77,6 @@ def cluster(
     seed: int = 0,
     encoder: str = "",
     objects: Optional[Mapping[str, Any]] = None,
-    ranked: Optional[int] = None,
 ) -> Clusters:
     """K-means (Lloyd) on codes (N, 64), the best of ten starts.
 
@@ -72,16 +84,14 @@ def cluster(
         names: of the N objects.
         seed: of the starts.
         encoder, objects: noted in the result, see `Clusters`.
-        ranked: keep the first so many of every ranking; None keeps all.
 
     UserError: k is larger than the number of objects or of different codes, or not positive.
     """
     from sklearn.cluster import KMeans  # slow to import, and needed by nothing else
 
-    if type(k) is not int or k < 1:
-        raise UserError(f"k is {k!r}; it must be a whole number of at least 1")
-    if k > len(names):
-        raise UserError(f"k is {k}, but there are {len(names)} objects; k can be at most that")
+    check_k(k, len(names))
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise UserError(f"the seed is {seed!r}; it must be a whole number from 0 to {2**32 - 1}")
     different = len(np.unique(codes, axis=0))
     if k > different:
         raise UserError(f"k is {k}, but the {len(names)} objects have only {different} different codes")
@@ -91,7 +101,7 @@ def cluster(
     clusters = []
     for label in range(k):
         members = np.flatnonzero(means.labels_ == label)
-        order = members[np.argsort(distance[members], kind="stable")][:ranked]
+        order = members[np.argsort(distance[members], kind="stable")]
         ranking = tuple(names[i] for i in order)
         clusters.append(Cluster(len(members), ranking, tuple(round(float(distance[i]), 4) for i in order)))
     clusters.sort(key=lambda c: (-c.size, c.centre))

@@ -2,15 +2,14 @@
 
 import dataclasses
 import sys
-import zipfile
 from pathlib import Path
 from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 from tqdm import tqdm
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.files import write_atomically
+from resdex_tasks.errors import UserError, one_line
+from resdex_tasks.files import read_arrays, write_atomically
 from resdex_tasks.objects.cache import cache_folder
 from resdex_tasks.objects.encoder import ObjectEncoder
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
@@ -88,16 +87,31 @@ def read_codes(path: Path, encoder: Optional[str] = None) -> CodeFile:
     """
     if not path.is_file():
         raise UserError(f"no file of codes {path}")
+    arrays = read_arrays(path, "a file of codes")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if str(arrays["format"]) != FORMAT:
-                raise ValueError(f"it lacks the mark '{FORMAT}'")
-            names, shapes = (tuple(str(v) for v in arrays[key]) for key in ("names", "shapes"))
-            file = CodeFile(str(arrays["encoder"]), names, shapes, arrays["codes"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a readable file of codes: {str(error).splitlines()[0]}") from error
+        if str(arrays["format"]) != FORMAT:
+            raise ValueError(f"it lacks the mark '{FORMAT}'")
+        names, shapes = (tuple(str(v) for v in arrays[key]) for key in ("names", "shapes"))
+        file = CodeFile(str(arrays["encoder"]), names, shapes, arrays["codes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not readable as a file of codes: {one_line(error)}") from error
     if encoder is not None and file.encoder != encoder:
         raise UserError(f"{path} holds codes of encoder {file.encoder}, not of {encoder}; give another file")
+    return file
+
+
+def add_codes(path: Path, objects: ObjectSet, encoder: ObjectEncoder) -> CodeFile:
+    """Write the codes of the objects to a file, which keeps those that it has of objects of other names.
+
+    UserError: it cannot be written, or holds something else, or codes of another encoder; nothing is computed then.
+    """
+    known = read_codes(path, encoder.id) if path.is_file() else None
+    codes = cached_codes(objects, encoder)
+    file = CodeFile(encoder.id, tuple(objects.names), tuple(map(shape_hash, objects)), codes)
+    if known is not None:
+        others = [i for i, name in enumerate(known.names) if name not in set(objects.names)]
+        file = _joined(known, others, file, range(len(objects)))
+    write_codes(path, file)
     return file
 
 
@@ -109,29 +123,36 @@ def cache_file(encoder: ObjectEncoder) -> Path:
 def cached_codes(objects: ObjectSet, encoder: ObjectEncoder) -> np.ndarray:
     """(N, 64) float32 codes, from `cache_file` as far as it has these shapes; it gains the others.
 
-    A cache that is damaged or cannot be written is said and done without.
+    A cache that is damaged is said and begun anew; one that cannot be written is said and done without.
     """
     path = cache_file(encoder)
     known = None
-    try:
-        if path.is_file():
+    if path.is_file():
+        try:
             known = read_codes(path, encoder.id)
-        file = encode(objects, encoder, known)
-        if known is None or not set(file.shapes) <= set(known.shapes):
+        except UserError as error:
+            print(f"shape codes are computed anew: {error}")
+    file = encode(objects, encoder, known)
+    if known is None or not set(file.shapes) <= set(known.shapes):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_codes(path, file if known is None else _union(known, file))
-    except (UserError, OSError) as error:
-        print(f"shape codes are computed anew, without their cache: {error}")
-        file = encode(objects, encoder)
+        except (UserError, OSError) as error:
+            print(f"shape codes are not kept for the next time: {error}")
     return file.codes
 
 
 def _union(known: CodeFile, file: CodeFile) -> CodeFile:
     """Every shape of both once."""
-    added = [i for i, shape in enumerate(file.shapes) if shape not in set(known.shapes)]
+    have = set(known.shapes)
+    return _joined(known, range(len(known.names)), file, [i for i, s in enumerate(file.shapes) if s not in have])
+
+
+def _joined(one: CodeFile, rows: Sequence[int], two: CodeFile, more: Sequence[int]) -> CodeFile:
+    """These rows of one file, and those of another."""
     return CodeFile(
-        known.encoder,
-        (*known.names, *(file.names[i] for i in added)),
-        (*known.shapes, *(file.shapes[i] for i in added)),
-        np.concatenate([known.codes, file.codes[added]]),
+        one.encoder,
+        (*(one.names[i] for i in rows), *(two.names[i] for i in more)),
+        (*(one.shapes[i] for i in rows), *(two.shapes[i] for i in more)),
+        np.concatenate([one.codes[list(rows)], two.codes[list(more)]]),
     )

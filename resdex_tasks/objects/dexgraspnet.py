@@ -9,10 +9,10 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import yaml
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.errors import UserError, one_line
 from resdex_tasks.objects.cache import ArrayCache
 from resdex_tasks.objects.dexgraspnet_files import open_layout
-from resdex_tasks.objects.gathering import gather, one_line
+from resdex_tasks.objects.gathering import gather
 from resdex_tasks.objects.object_set import SPLITS, GraspObject, ObjectSet
 
 SCALES = (0.06, 0.08, 0.10, 0.12, 0.15)

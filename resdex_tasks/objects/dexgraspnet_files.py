@@ -29,11 +29,11 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.errors import UserError, one_line
 from resdex_tasks.hand_shape import hand_hull
 from resdex_tasks.objects.cache import ArrayCache, Arrays, cache_key
 from resdex_tasks.objects.convex import mass_centre, quick_convex_piece, spans_volume
-from resdex_tasks.objects.gathering import Unusable, one_line
+from resdex_tasks.objects.gathering import Unusable
 from resdex_tasks.objects.object_set import CODE_SIZE, ConvexPiece, GraspProposals
 from resdex_tasks.objects.rest import rest_poses, rotation_to_up
 from resdex_tasks.objects.restricted_pickle import read_object_items

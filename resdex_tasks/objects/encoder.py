@@ -168,6 +168,8 @@ def read_encoder(name: str) -> ObjectEncoder:
     path = SHIPPED_ENCODER if name == SHIPPED else Path(name)
     if not path.is_file():
         raise UserError(f"no encoder {name}; it must be a file, or '{SHIPPED}'")
+    if path.suffix == ".npz":
+        raise UserError(f"{path} is no encoder; if it holds shape codes, give the encoder that made them")
     state = read_plain(path, FORMAT, "an encoder")
     try:
         sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in state["sizes"].items()}

@@ -1,5 +1,6 @@
 """Objects from thousands of files, of which some cannot be used."""
 
+import logging
 from typing import Callable, Dict, List, Sequence, TypeVar
 
 from tqdm import tqdm
@@ -8,6 +9,9 @@ from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 
 Item = TypeVar("Item")
+
+LOG = logging.getLogger(__name__)
+"""Says every object that is left out."""
 
 FEW = 20
 """So many objects need no progress bar."""
@@ -23,7 +27,7 @@ class Unusable(UserError):
     """
 
     def __init__(self, subject: object, reason: str, detail: str = "") -> None:
-        self.reason = reason
+        self.reason, self.detail = reason, detail
         super().__init__(f"{subject} {reason}" + (f": {detail}" if detail else ""))
 
 
@@ -36,8 +40,8 @@ def gather(
 ) -> ObjectSet:
     """The objects that `build` makes of `items`, but for those for which it raises `Unusable`.
 
-    `report` is told once how many were left out, of how many, and why. A terminal shows a progress bar for more than
-    `few` items.
+    `report` is told once how many were left out, of how many, and why; each of them is logged (`LOG`, at level INFO). A
+    terminal shows a progress bar for more than `few` items.
 
     Raises:
         UserError: none can be used; `source` says where they came from.
@@ -50,6 +54,7 @@ def gather(
             objects.append(build(item))
         except Unusable as error:
             left_out.append(error)
+            LOG.info("left out: %s", error)
     if not objects:
         if len(left_out) == 1:
             raise left_out[0]
@@ -57,12 +62,6 @@ def gather(
     if left_out:
         report(f"left out {len(left_out)} of the {len(items)} objects in {source}: {_reasons(left_out)}")
     return ObjectSet(objects)
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, on one line, also for those that bring no words or several lines."""
-    words = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return (words or type(error).__name__).splitlines()[0]
 
 
 def _reasons(left_out: Sequence[Unusable]) -> str:

@@ -13,10 +13,10 @@ import numpy as np
 import trimesh
 from scipy.spatial import ConvexHull, QhullError
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.errors import UserError, one_line
 from resdex_tasks.objects.cache import ArrayCache, cache_key
 from resdex_tasks.objects.convex import mass_centre, quick_convex_piece, spans_volume
-from resdex_tasks.objects.gathering import Unusable, gather, one_line
+from resdex_tasks.objects.gathering import Unusable, gather
 from resdex_tasks.objects.lying import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, lying_poses
 from resdex_tasks.objects.object_set import SPLITS, ConvexPiece, GraspObject, ObjectSet
 from resdex_tasks.objects.overhead import overhead_proposals
@@ -45,6 +45,12 @@ MAX_POSES = 3
 TIMEOUT = 600
 """s for the decomposition of one mesh."""
 CACHE_VERSION = "pieces 1"
+HOPELESS = "hopeless"
+"""Under this name the cache keeps why a mesh cannot be used, so that it is not tried for minutes each time."""
+
+
+class Hopeless(Unusable):
+    """A mesh that would fail again."""
 
 
 def mesh_objects(
@@ -133,8 +139,18 @@ def _unit_pieces(path: Path, max_pieces: int, store: ArrayCache) -> List[np.ndar
     key = cache_key([CACHE_VERSION, content, path.suffix.lower(), max_pieces, MAX_VERTICES, CONCAVITY, SEARCH, SLIVER])
     cached = store.load(key)
     if cached is None:
-        cached = {str(i): vertices for i, vertices in enumerate(_decompose(_clean_mesh(path), path, max_pieces))}
+        try:
+            pieces = _decompose(_clean_mesh(path), path, max_pieces)
+        except Hopeless as error:
+            store.store(key, {HOPELESS: np.array([error.reason, error.detail])})
+            raise
+        except QhullError as error:
+            raise Unusable(path, "has no convex hull that can be worked out", one_line(error)) from error
+        cached = {str(i): vertices for i, vertices in enumerate(pieces)}
         store.store(key, cached)
+    if HOPELESS in cached:
+        reason, detail = map(str, cached[HOPELESS])
+        raise Hopeless(path, reason, detail)
     return [cached[str(i)] for i in range(len(cached))]
 
 
@@ -176,7 +192,7 @@ def _decompose(mesh: trimesh.Trimesh, path: Path, max_pieces: int) -> List[np.nd
         found = _run_coacd(mesh.vertices / length, mesh.faces, path, max_pieces)
     kept = [_few_vertices(points) for points in found if _thickness(points) >= SLIVER]
     if not kept:
-        raise Unusable(path, f"is thinner than {SLIVER:g} of its length")
+        raise Hopeless(path, f"is thinner than {SLIVER:g} of its length")
     return [length * points for points in kept]
 
 
@@ -206,11 +222,12 @@ def _run_coacd(vertices: np.ndarray, faces: np.ndarray, path: Path, max_pieces: 
             with np.load(target, allow_pickle=False) as pieces:
                 return [pieces[str(i)] for i in range(len(pieces.files))]
         except subprocess.TimeoutExpired as error:
-            raise Unusable(path, f"took CoACD more than {TIMEOUT} s") from error
+            raise Hopeless(path, f"took CoACD more than {TIMEOUT} s") from error
         except subprocess.CalledProcessError as error:
             said = error.stderr.decode(errors="replace").strip().splitlines()
             detail = said[-1] if said else f"exit status {error.returncode}"
-            raise Unusable(path, "cannot be cut into convex pieces", detail) from error
+            kind = Unusable if error.returncode < 0 else Hopeless  # killed: it may have had too little memory
+            raise kind(path, "cannot be cut into convex pieces", detail) from error
 
 
 def _thickness(points: np.ndarray) -> float:
@@ -232,6 +249,10 @@ def _few_vertices(points: np.ndarray) -> np.ndarray:
     axes = np.concatenate([np.eye(3), [[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]]])
     heights = corners @ axes.T
     chosen = list(dict.fromkeys([*heights.argmax(axis=0), *heights.argmin(axis=0)]))
+    while not spans_volume(corners[chosen]):  # all of them in one flat face
+        middle = corners[chosen].mean(axis=0)
+        normal = np.linalg.svd(corners[chosen] - middle)[2][2]
+        chosen.append(int(np.abs((corners - middle) @ normal).argmax()))
     while len(chosen) < MAX_VERTICES:
         equations = ConvexHull(corners[chosen]).equations
         outside = (corners @ equations[:, :3].T + equations[:, 3]).max(axis=1)

@@ -14,7 +14,6 @@ No pickle is in it.
 """
 
 import json
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
@@ -22,8 +21,8 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.files import write_atomically
+from resdex_tasks.errors import UserError, one_line
+from resdex_tasks.files import read_arrays, write_atomically
 from resdex_tasks.objects.convex import mass_centre
 from resdex_tasks.objects.dexgraspnet_files import JOINT_KEYS, ROTATION_KEYS, TRANSLATION_KEYS
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
@@ -37,6 +36,8 @@ SHIPPED_PROPOSALS = CHECKPOINT_DIR / "zoo_proposals.npz"
 """Of a part of the zoo of seed 0."""
 SAME_SHAPE = 1e-4
 """m by which the measures of one shape may differ between machines."""
+UNIT = 1e-3
+"""By how much the length of a plane's normal may differ from 1."""
 
 
 @dataclass(frozen=True)
@@ -130,32 +131,35 @@ def read_found(path: Union[str, Path]) -> Tuple[Dict[str, Found], Dict[str, Any]
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file {path}")
+    arrays = read_arrays(path, "a file of grasp proposals")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        made_by = json.loads(str(arrays["made_by"]))
+        made_by = dict(json.loads(str(arrays["made_by"])))
         version, names = int(arrays["version"]), [str(name) for name in arrays["names"]]
         if version != VERSION:
             raise UserError(
                 f"{path} has version {version} of the file of grasp proposals; this reads version {VERSION}"
             )
-        qpos, plane, owner, rolled = (arrays[k] for k in ("qpos", "plane", "object", "rolled"))
+        qpos, plane, fingerprints = (arrays[k].astype(np.float64) for k in ("qpos", "plane", "fingerprint"))
+        owner, tried = (arrays[k].astype(np.int64) for k in ("object", "tried"))
+        rolled = arrays["rolled"].astype(bool)
         order = [[str(c) for c in arrays["columns"]].index(c) for c in COLUMNS]
-        fingerprints, tried = arrays["fingerprint"], arrays["tried"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is not a readable file of grasp proposals: {str(error) or 'it ends early'}") from error
-    count, objects = len(qpos), len(names)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not readable as a file of grasp proposals: {one_line(error)}") from error
+    count, objects = qpos.size // len(COLUMNS), len(names)
     shapes = (qpos.shape, plane.shape, owner.shape, rolled.shape, fingerprints.shape, tried.shape)
     if shapes != ((count, len(COLUMNS)), (count, 4), (count,), (count,), (objects, 10), (objects,)):
-        raise UserError(f"{path} is not a readable file of grasp proposals: its arrays do not fit together")
+        raise UserError(f"{path} is not readable as a file of grasp proposals: its arrays do not fit together")
+    if len(set(names)) < objects or not np.isin(owner, np.arange(objects)).all():
+        raise UserError(f"{path} has two objects of one name, or a grasp of none")
     if not (np.isfinite(qpos).all() and np.isfinite(plane).all()):
         raise UserError(f"{path} has a grasp with a value that is not a finite number")
+    if not np.allclose(np.linalg.norm(plane[:, :3], axis=1), 1.0, atol=UNIT):
+        raise UserError(f"{path} has a grasp whose plane has no unit normal")
     found = {}
     for i, name in enumerate(names):
         rows = np.flatnonzero(owner == i)
         proposals = _proposals(qpos[rows][:, order], plane[rows]) if len(rows) else None
-        height = plane[rows, 3].astype(np.float64)
-        found[name] = Found(name, fingerprints[i], int(tried[i]), proposals, height, rolled[rows])
+        found[name] = Found(name, fingerprints[i], int(tried[i]), proposals, plane[rows, 3], rolled[rows])
     return found, made_by
 
 
@@ -210,9 +214,8 @@ def _planes(found: Found, proposals: GraspProposals) -> np.ndarray:
 
 
 def _proposals(qpos: np.ndarray, plane: np.ndarray) -> GraspProposals:
-    joint_pos, translation, euler = np.split(qpos.astype(np.float64), [NUM_JOINTS, NUM_JOINTS + 3], axis=1)
-    up = plane[:, :3].astype(np.float64)
-    up /= np.linalg.norm(up, axis=1, keepdims=True)
+    joint_pos, translation, euler = np.split(qpos, [NUM_JOINTS, NUM_JOINTS + 3], axis=1)
+    up = plane[:, :3] / np.linalg.norm(plane[:, :3], axis=1, keepdims=True)
     return GraspProposals(
         rotation=Rotation.from_euler("xyz", euler).as_quat(),
         translation=translation,

@@ -1,6 +1,6 @@
 """Which instance belongs to which split, and a file that lists them.
 
-python -m resdex_tasks.objects.zoo.splits --seed 1 zoo_1.yaml
+python -m runners.objects splits --out zoo_1.yaml objects=zoo objects.seed=1
 """
 
 import zlib
@@ -11,7 +11,6 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 import numpy as np
 import yaml
 
-from resdex_tasks.errors import UserError
 from resdex_tasks.files import write_atomically
 from resdex_tasks.objects.object_set import SPLITS
 from resdex_tasks.objects.zoo.categories import SEEN, UNSEEN
@@ -68,17 +67,6 @@ def write_splits(path: Path, seed: int) -> None:
     """List the splits of a seed in a YAML file. UserError: it cannot be written."""
     text = yaml.safe_dump(split_names(seed), default_flow_style=None, sort_keys=False, width=120)
     write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
-
-
-def read_splits(path: Path) -> Dict[str, List[str]]:
-    """Split -> names, from a file of `write_splits`. UserError: it cannot be read, or is not such a file."""
-    try:
-        splits = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} is not a readable list of splits: {str(error).splitlines()[0]}") from error
-    if not isinstance(splits, dict) or list(splits) != list(SPLITS):
-        raise UserError(f"{path} is not a list of splits: its keys must be {', '.join(SPLITS)}")
-    return splits
 
 
 def _shares(total: int, categories: Iterable[str]) -> Dict[str, int]:
