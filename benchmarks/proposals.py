@@ -3,7 +3,7 @@
 The hand is put at (R, t) about the object at rest, closes to q (and beyond), lifts by 20 cm and turns, so that gravity
 pulls from six directions: `runners/grasp_trials.py`. Every proposal is tried exactly as it is written and once
 more at another yaw with the hand displaced; unrolled are those that hold as they are written and in which the object
-did not roll while the fingers closed (`runners/propose.py`, `strays`).
+did not roll while the fingers closed (`runners/grasp_search.py`, `strays`).
 
     python benchmarks/proposals.py objects=zoo objects.count=44 objects.proposals=FILE
     python benchmarks/proposals.py objects=dexgraspnet objects.root=FOLDER objects.scales=[0.08]
@@ -27,8 +27,9 @@ from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.rotations import rotation_angle
 from runners.config import load_config, plain
+from runners.grasp_search import MakeSim, strays
 from runners.grasp_trials import FULL_COURSE, holds, reach_into_objects, replay_trials, run_trials
-from runners.propose import MakeSim, simulator, strays
+from runners.propose import simulator
 
 ENOUGH = 8
 """Proposals that hold of an object that is well provided for."""

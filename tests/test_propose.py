@@ -16,6 +16,7 @@ from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.surface import TurnedSurface
 from resdex_tasks.shadow_hand import JOINTS
 from runners import propose as propose_module
+from runners.grasp_search import HELD, MAX_UNLIKE, STABLE, Settings, _Search, _Tried, propose, strays
 from runners.grasp_trials import (
     FULL_COURSE,
     QUICK_COURSE,
@@ -25,7 +26,7 @@ from runners.grasp_trials import (
     run_trials,
 )
 from runners.objects import main
-from runners.propose import HELD, MAX_UNLIKE, STABLE, Settings, _Search, _Tried, propose, run, strays
+from runners.propose import run
 
 QUICK = Settings(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
 

@@ -14,7 +14,7 @@ from resdex_tasks.objects.proposals_file import found_for
 from resdex_tasks.objects.similar import PER_EXAMPLE, similar_grasps
 from resdex_tasks.objects.starter import starter_objects
 from runners.grasp_trials import QUICK_COURSE, holds, replay_trials, run_trials
-from runners.propose import Settings, propose
+from runners.grasp_search import Settings, propose
 
 BOTTLE, MUG, PLATE = OBJECTS
 FACTORS = st.tuples(*3 * [st.floats(0.6, 1.6)])

@@ -1,4 +1,4 @@
-"""Grasp candidates: hands about an object on the table, to be tried in a simulator (`runners/propose.py`).
+"""Grasp candidates: hands about an object on the table, to be tried in a simulator (`runners/grasp_search.py`).
 
 A candidate has the form of a proposal: where the hand's root is in the object's frame, and joint positions to which the
 fingers close.
