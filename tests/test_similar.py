@@ -13,8 +13,8 @@ from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.objects.proposals_file import found_for
 from resdex_tasks.objects.similar import PER_EXAMPLE, similar_grasps
 from resdex_tasks.objects.starter import starter_objects
-from runners.grasp_trials import QUICK_COURSE, holds, replay_trials, run_trials
 from runners.grasp_search import Settings, propose
+from runners.grasp_trials import QUICK_COURSE, holds, replay_trials, run_trials
 
 BOTTLE, MUG, PLATE = OBJECTS
 FACTORS = st.tuples(*3 * [st.floats(0.6, 1.6)])
