@@ -10,10 +10,11 @@ Neighbours: is the training object with the nearest code of the same category?
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Callable, Dict, List, Optional, Sequence, Union
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
@@ -178,8 +179,7 @@ def picture(shape: Union[GraspObject, np.ndarray], colour: Sequence[float], side
 
 def draw_reconstructions(encoder: ObjectEncoder, sets: Dict[str, ObjectSet], path: Path) -> None:
     """Four objects of each split, and the points decoded from their codes."""
-    plt = _pyplot()
-    figure = plt.figure(figsize=(16.4, 6.9))
+    figure = Figure(figsize=(16.4, 6.9))
     grid = figure.add_gridspec(
         len(SPLITS), 4, left=0.035, right=0.998, top=0.955, bottom=0.005, wspace=0.03, hspace=0.13
     )
@@ -202,16 +202,6 @@ def draw_reconstructions(encoder: ObjectEncoder, sets: Dict[str, ObjectSet], pat
                     dark = tuple(0.7 * c for c in colour)
                     axis.annotate(title, **place, va="center", fontsize=12, color=dark, multialignment="center")
     figure.savefig(str(path), dpi=80)
-    plt.close(figure)
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt
 
 
 # The command

@@ -24,6 +24,7 @@ from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.proposals_file import SHIPPED_PROPOSALS, Found, read_found, write_found
 from resdex_tasks.paths import SHIPPED
 from resdex_tasks.sims.base import GraspSim, WristLaw
+from runners.checkpoints import flat
 from runners.grasp_search import MakeSim, Settings, propose
 
 WITHOUT_EFFECT = ("numThreads",)
@@ -62,7 +63,7 @@ def run(
             raise UserError(f"--like and --out are both {path}; what it has already is begun with anyway")
         examples = list(read_found(like)[0].values())
         settings_said["like"] = hashlib.sha256(like.read_bytes()).hexdigest()[:12]
-    settings_said.update(_flat(sim or {}, "sim."))
+    settings_said.update(flat(sim or {}, "sim."))
     searches = [dict(search or {})]
     found: Dict[str, Found] = {}
     if path.exists():
@@ -84,14 +85,6 @@ def run(
             print(f"{len(objects) - len(missing) + min(start + batch, len(missing))} of {len(objects)} objects")
     bar.close()
     return [found[thing.name] for thing in objects]
-
-
-def _flat(values: Mapping[str, Any], before: str) -> Dict[str, Any]:
-    """Nested settings by their dotted names."""
-    flat = {}
-    for key, value in values.items():
-        flat.update(_flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value})
-    return flat
 
 
 def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

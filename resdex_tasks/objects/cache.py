@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Optional, Union
 import numpy as np
 
 from resdex_tasks.errors import UserError
-from resdex_tasks.files import write_atomically
+from resdex_tasks.files import read_arrays, write_atomically
 
 Arrays = Dict[str, np.ndarray]
 
@@ -42,9 +42,8 @@ class ArrayCache:
     def load(self, key: str) -> Optional[Arrays]:
         """What was stored under `key`, or None: nothing was, or what was can no longer be read."""
         try:
-            with np.load(self._path(key), allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except Exception:  # zip, zlib and npy header each fail in their own ways; the value is computed anew
+            return read_arrays(self._path(key), "what is cached")
+        except UserError:  # the value is computed anew
             return None
 
     def store(self, key: str, arrays: Arrays) -> None:

@@ -106,10 +106,10 @@ def add_codes(path: Path, objects: ObjectSet, encoder: ObjectEncoder) -> CodeFil
     UserError: it cannot be written, or holds something else, or codes of another encoder; nothing is computed then.
     """
     known = read_codes(path, encoder.id) if path.is_file() else None
-    codes = cached_codes(objects, encoder)
-    file = CodeFile(encoder.id, tuple(objects.names), tuple(map(shape_hash, objects)), codes)
+    file = _from_cache(objects, encoder)
     if known is not None:
-        others = [i for i, name in enumerate(known.names) if name not in set(objects.names)]
+        names = set(objects.names)
+        others = [i for i, name in enumerate(known.names) if name not in names]
         file = _joined(known, others, file, range(len(objects)))
     write_codes(path, file)
     return file
@@ -125,6 +125,11 @@ def cached_codes(objects: ObjectSet, encoder: ObjectEncoder) -> np.ndarray:
 
     A cache that is damaged is said and begun anew; one that cannot be written is said and done without.
     """
+    return _from_cache(objects, encoder).codes
+
+
+def _from_cache(objects: ObjectSet, encoder: ObjectEncoder) -> CodeFile:
+    """The codes of the objects, see `cached_codes`."""
     path = cache_file(encoder)
     known = None
     if path.is_file():
@@ -139,7 +144,7 @@ def cached_codes(objects: ObjectSet, encoder: ObjectEncoder) -> np.ndarray:
             write_codes(path, file if known is None else _union(known, file))
         except (UserError, OSError) as error:
             print(f"shape codes are not kept for the next time: {error}")
-    return file.codes
+    return file
 
 
 def _union(known: CodeFile, file: CodeFile) -> CodeFile:
