@@ -1,24 +1,14 @@
 """Installs the packages; cfg/ and checkpoints/ travel inside resdex_tasks."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     packages=[
-        "resdex_tasks",
-        "resdex_tasks.sims",
-        "resdex_tasks.networks",
-        "resdex_tasks.objects",
-        "resdex_tasks.objects.zoo",
+        *find_packages(include=["resdex_tasks", "resdex_tasks.*", "runners", "runners.*"]),
         "resdex_tasks.cfg",
         "resdex_tasks.checkpoints",
-        "runners",
     ],
-    package_dir={
-        "resdex_tasks": "resdex_tasks",
-        "runners": "runners",
-        "resdex_tasks.cfg": "cfg",
-        "resdex_tasks.checkpoints": "checkpoints",
-    },
+    package_dir={"resdex_tasks.cfg": "cfg", "resdex_tasks.checkpoints": "checkpoints"},
     package_data={
         "resdex_tasks.cfg": ["*.yaml", "*/*.yaml"],
         "resdex_tasks.checkpoints": ["*.pth", "*.npz", "*.md", "*.yaml"],

@@ -28,13 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 
 from benchmarks.report import machine, run, table
 from resdex_tasks.grasp_task import GraspTask
-from resdex_tasks.sims.mujoco_warp import SAVED
-from runners import checkpoints, evaluate
+from resdex_tasks.sims.mujoco_warp_sim import SAVED
 from runners.config import load_config, plain
-from runners.episodes import Policy
-from runners.playing import evaluation_task
-from runners.policies import load_policy
-from runners.report import percent
+from runners.evaluation import summary as evaluate
+from runners.evaluation.rollout import Policy
+from runners.evaluation.run import evaluation_task
+from runners.evaluation.tables import percent
+from runners.policies import checkpoint as checkpoints
+from runners.policies.policy import load_policy
 
 STEPS_BETWEEN = 4
 """Control steps between two comparisons of contacts."""

@@ -23,12 +23,12 @@ from rl_games.algos_torch.model_builder import ModelBuilder
 
 from benchmarks.report import machine, run, table
 from resdex_tasks import networks
-from resdex_tasks.make import make_task
+from resdex_tasks.factory import make_task
 from resdex_tasks.networks.experts import ExpertsSpec
 from resdex_tasks.networks.hyper import hyper_action_size
 from resdex_tasks.observations import NUM_BASE, NUM_FULL
 from runners.config import load_config, plain
-from runners.policies import Policy
+from runners.policies.policy import Policy
 
 KS = (1, 2, 3, 4, 5, 6)
 

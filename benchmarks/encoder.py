@@ -20,12 +20,12 @@ from scipy.spatial.transform import Rotation
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.codes import cached_codes
-from resdex_tasks.objects.encoder import ObjectEncoder, chamfer, read_encoder
+from resdex_tasks.factory import make_objects
+from resdex_tasks.objects.geometry.surface import surface_points
 from resdex_tasks.objects.object_set import SPLITS, GraspObject, ObjectSet
-from resdex_tasks.objects.surface import surface_points
-from runners.intervals import wilson_interval
+from resdex_tasks.shapes.codes import cached_codes
+from resdex_tasks.shapes.encoder import ObjectEncoder, chamfer, read_encoder
+from runners.evaluation.intervals import wilson_interval
 
 TRUE_POINTS, BATCH = 2048, 16
 MOST = 440
@@ -150,7 +150,7 @@ def picture(shape: Union[GraspObject, np.ndarray], colour: Sequence[float], side
     """(side, side, 3) uint8: an object, or points (N, 3) as small balls, on a floor, always at the same scale."""
     import mujoco
 
-    from resdex_tasks.sims.raycast import Camera, render
+    from resdex_tasks.rendering.raycast import Camera, render
 
     spec = mujoco.MjSpec()
     body = spec.worldbody.add_body()

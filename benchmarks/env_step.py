@@ -32,13 +32,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 from benchmarks.exclusive_timer import ExclusiveTimer
 from benchmarks.report import machine, run, table
 from benchmarks.scripted_grasp import scripted_action
+from resdex_tasks.factory import make_task
 from resdex_tasks.grasp_task import GraspTask
-from resdex_tasks.make import make_task
-from resdex_tasks.sims import mujoco_model as scene
-from resdex_tasks.sims.mujoco import put_objects
-from runners import checkpoints
+from resdex_tasks.sims import mujoco_scene as scene
+from resdex_tasks.sims.mujoco_sim import put_objects
 from runners.config import load_config, plain
-from runners.policies import load_policy
+from runners.policies import checkpoint as checkpoints
+from runners.policies.policy import load_policy
 
 Clock = Callable[[], float]
 """Seconds: time.perf_counter, or time.process_time."""

@@ -30,11 +30,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
+from resdex_tasks.factory import make_task
 from resdex_tasks.grasp_task import GraspTask
-from resdex_tasks.make import make_task
-from runners import checkpoints
 from runners.config import load_config, plain
-from runners.policies import load_policy
+from runners.policies import checkpoint as checkpoints
+from runners.policies.policy import load_policy
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("compile", "agreement", "steps", "expert", "training")

@@ -16,7 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import run
-from runners.plots import learning_curves, read_run
+from runners.evaluation.plots import learning_curves, read_run
 
 
 def first_reach(run: Dict[str, np.ndarray], rate: float) -> str:

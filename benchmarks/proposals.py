@@ -20,16 +20,16 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.candidates import depth_in_table
-from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
+from resdex_tasks.factory import make_objects
+from resdex_tasks.objects.dexgraspnet.files import MAX_DEPTH
+from resdex_tasks.objects.geometry.surface import TurnedSurface
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.objects.surface import TurnedSurface
-from resdex_tasks.rotations import rotation_angle
+from resdex_tasks.proposals.candidates import depth_in_table
+from resdex_tasks.proposals.search import MakeSim, strays
+from resdex_tasks.proposals.trials import FULL_COURSE, holds, reach_into_objects, replay_trials, run_trials
+from resdex_tasks.utils.rotations import rotation_angle
 from runners.config import load_config, plain
-from runners.grasp_search import MakeSim, strays
-from runners.grasp_trials import FULL_COURSE, holds, reach_into_objects, replay_trials, run_trials
-from runners.propose import simulator
+from runners.objects.propose import simulator
 
 ENOUGH = 8
 """Proposals that hold of an object that is well provided for."""

@@ -9,7 +9,7 @@ from typing import Any, Callable, List, Sequence
 
 import torch
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.utils.errors import UserError
 
 PACKAGES = ("torch", "mujoco", "mujoco-warp", "warp-lang", "numpy", "rl_games")
 

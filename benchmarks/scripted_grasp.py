@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.grasp_task import GraspTask
-from resdex_tasks.shadow_hand import ACTUATED
+from resdex_tasks.hand.shadow_hand import ACTUATED
 
 APPROACH_STEPS, CLOSE_STEPS, LIFT_STEPS = 30, 60, 90
 """Control steps of an episode after which the fingers begin to close, the lift begins, and the hand holds still."""

@@ -20,14 +20,13 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.config import read_config
-from resdex_tasks.make import SIMS, SimRequest
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.lying import grasp_width
+from resdex_tasks.factory import SIMS, SimRequest, make_objects
+from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS
+from resdex_tasks.objects.geometry.placements import grasp_width
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
-from resdex_tasks.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, WristLaw
+from resdex_tasks.utils.config_reader import read_config
+from resdex_tasks.utils.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
 from runners.config import load_config, plain
 
 PARKED = (1.5, 0.0, TABLE_HEIGHT + 1.5)

@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 from benchmarks.exclusive_timer import ExclusiveTimer
 from benchmarks.report import machine, run, table
 from resdex_tasks.grasp_task import GraspTask
-from runners import checkpoints
 from runners.config import load_config
-from runners.ppo import ResDexPPO
-from runners.training import train
-from runners.vec_env import GraspVecEnv
+from runners.learning.ppo import ResDexPPO
+from runners.learning.train import train
+from runners.learning.vec_env import GraspVecEnv
+from runners.policies import checkpoint as checkpoints
 
 PHYSICS, ENVIRONMENT, INFERENCE = "physics", "observation, reward, reset", "inference"
 UPDATE, OTHER = "PPO update", "other"

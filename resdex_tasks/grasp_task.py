@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 from resdex_tasks import rewards
-from resdex_tasks.config import camel_case
-from resdex_tasks.errors import UserError
+from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
+from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
-from resdex_tasks.objects.rest import rest_heights
 from resdex_tasks.observations import SIZES, full_observation
-from resdex_tasks.rotations import quat_mul, quat_rotate, rotate_yaw, yaw_quat
-from resdex_tasks.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
 from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim
-from resdex_tasks.tensors import constant
+from resdex_tasks.utils.config_reader import camel_case
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.rotations import quat_mul, quat_rotate, rotate_yaw, yaw_quat
+from resdex_tasks.utils.tensors import constant
 
 PROPOSALS = ("first", "random")
 HAND_YAWS = ("random", "proposal")

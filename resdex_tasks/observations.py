@@ -10,10 +10,10 @@ from typing import Dict, Tuple
 import torch
 from torch import Tensor
 
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS, NUM_JOINTS
 from resdex_tasks.objects.object_set import CODE_SIZE
-from resdex_tasks.rotations import euler_xyz, quat_mul, rotate_yaw, yaw_quat
-from resdex_tasks.shadow_hand import NUM_ACTIONS, NUM_JOINTS
 from resdex_tasks.sims.base import SimState
+from resdex_tasks.utils.rotations import euler_xyz, quat_mul, rotate_yaw, yaw_quat
 
 WRENCH_SCALE = 10.0
 ANGULAR_VELOCITY_SCALE = 0.2

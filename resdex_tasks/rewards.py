@@ -10,11 +10,11 @@ from typing import Dict, List, Optional
 import torch
 from torch import Tensor
 
-from resdex_tasks.config import camel_case
-from resdex_tasks.errors import UserError
-from resdex_tasks.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle
 from resdex_tasks.sims.base import SimState
-from resdex_tasks.tensors import constant
+from resdex_tasks.utils.config_reader import camel_case
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle
+from resdex_tasks.utils.tensors import constant
 
 FINGERS_NEAR = 0.6
 """m: the flag of d_fingers."""

@@ -15,11 +15,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.make import installed
+from resdex_tasks.factory import installed
 from resdex_tasks.networks.experts import ACTIVATIONS
-from resdex_tasks.paths import CFG_DIR
-from runners.checkpoints import read_checkpoint
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.paths import CFG_DIR
+from runners.policies.checkpoint import read_checkpoint
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
 GPU_SIMS = ("mujoco_warp",)

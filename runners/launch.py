@@ -7,12 +7,12 @@ from typing import List, Optional, Sequence
 
 from omegaconf import DictConfig
 
-from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import SPLITS
+from resdex_tasks.utils.errors import UserError
 from runners.config import load_config
-from runners.monitor import TrainingStopped
-from runners.playing import test
-from runners.training import train
+from runners.evaluation.run import test
+from runners.learning.monitor import TrainingStopped
+from runners.learning.train import train
 
 STAGE_2 = "_stage2"
 """Ending of the name of the folder of a second stage that follows a first."""

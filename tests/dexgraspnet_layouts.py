@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
-from resdex_tasks.shadow_hand import JOINTS
+from resdex_tasks.hand.shadow_hand import JOINTS
+from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
+from resdex_tasks.utils.errors import UserError
 
 CODE = "core/crate-0"
 SAMPLE_CODES = ("core/bottle-70172e6afe6aff7847f90c1ac631b97f", "sem/Car-669043a8ce40d9d78781f76a6db4ab62")

@@ -12,13 +12,13 @@ import yaml
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from resdex_tasks.config import read_config
 from resdex_tasks.grasp_task import GraspTask, TaskConfig
+from resdex_tasks.hand.shadow_hand import NUM_JOINTS
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.paths import CFG_DIR
-from resdex_tasks.shadow_hand import NUM_JOINTS
 from resdex_tasks.sims.base import GraspSim, SimState, WristLaw
+from resdex_tasks.utils.config_reader import read_config
+from resdex_tasks.utils.paths import CFG_DIR
 from runners.config import load_config, plain
 
 
@@ -139,7 +139,7 @@ def fake_task(
 def physics(**changes):
     """cfg/physics/mujoco.yaml as a `MujocoSimConfig`; skips the test where the engine is missing (Python 3.8)."""
     pytest.importorskip("mujoco.batch")
-    from resdex_tasks.sims.mujoco_model import MujocoSimConfig
+    from resdex_tasks.sims.mujoco_scene import MujocoSimConfig
 
     settings = yaml.safe_load((CFG_DIR / "physics" / "mujoco.yaml").read_text())
     return dataclasses.replace(read_config(MujocoSimConfig, settings, "sim.physics"), **changes)
@@ -152,7 +152,7 @@ def _index(names: Sequence[str], object_index: Optional[Sequence[int]]) -> Tenso
 def mujoco_sim(names: Sequence[str], object_index: Optional[Sequence[int]] = None, num_threads: int = 1, **changes):
     """A `MujocoSim`; `changes` are fields of `MujocoSimConfig`."""
     config = physics(**changes)
-    from resdex_tasks.sims.mujoco import MujocoSim
+    from resdex_tasks.sims.mujoco_sim import MujocoSim
 
     objects = starter_objects().select(names)
     return MujocoSim(objects, _index(names, object_index), config, wrist_law(), num_threads)
@@ -169,7 +169,7 @@ def warp_sim(
     """A `MujocoWarpSim`; `changes` are fields of `MujocoSimConfig`. Skips the test where MuJoCo Warp is missing."""
     pytest.importorskip("mujoco_warp")
     config = physics(**changes)
-    from resdex_tasks.sims.mujoco_warp import MujocoWarpSim
+    from resdex_tasks.sims.mujoco_warp_sim import MujocoWarpSim
 
     objects = starter_objects().select(names)
     index = _index(names, object_index)

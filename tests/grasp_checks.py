@@ -5,16 +5,16 @@ import pytest
 import torch
 from fakes import physics, wrist_law
 
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.candidates import sample_candidates
+from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.object_set import GraspProposals
+from resdex_tasks.proposals.candidates import sample_candidates
 
 OBJECTS = make_objects({"source": "zoo", "names": ["bottle-0000", "mug-0000", "plate-0000"]})
 
 
 def make_sim(objects, num_envs):
     pytest.importorskip("mujoco.batch")
-    from resdex_tasks.sims.mujoco import MujocoSim
+    from resdex_tasks.sims.mujoco_sim import MujocoSim
 
     return MujocoSim(objects, torch.arange(num_envs) % len(objects), physics(), wrist_law(), 1)
 

@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import trimesh
 
+from resdex_tasks.hand.shadow_hand import JOINTS, asset_root
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
-from resdex_tasks.shadow_hand import JOINTS, asset_root
 
 
 def vertices_of(thing: GraspObject) -> np.ndarray:

@@ -13,7 +13,10 @@ import torch
 from rl_games.common import a2c_common
 
 from resdex_tasks.grasp_task import GraspTask
-from runners import config, hyper, launch, ppo, training
+from runners import config, launch
+from runners.learning import hyper_ppo as hyper
+from runners.learning import ppo
+from runners.learning import train as training
 
 
 class PinnedDevice(dict):

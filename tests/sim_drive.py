@@ -2,8 +2,8 @@
 
 import torch
 
-from resdex_tasks.rotations import quat_rotate
-from resdex_tasks.shadow_hand import ACTUATED, JOINTS, PALM_DOWN_QUAT
+from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, PALM_DOWN_QUAT
+from resdex_tasks.utils.rotations import quat_rotate
 
 PALM_DOWN = torch.tensor(PALM_DOWN_QUAT)
 HIGH = 1.5

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from object_checks import vertices_of
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand_shape import hand_spheres, joint_ranges
-from resdex_tasks.objects.candidates import depth_in_table, sample_candidates, vary_candidates
-from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
-from resdex_tasks.objects.rest import rest_heights
+from resdex_tasks.hand.geometry import hand_spheres, joint_ranges
+from resdex_tasks.hand.shadow_hand import JOINTS
+from resdex_tasks.objects.dexgraspnet.files import MAX_DEPTH
+from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.shadow_hand import JOINTS
+from resdex_tasks.proposals.candidates import depth_in_table, sample_candidates, vary_candidates
 
 
 def hands_on_table(thing, grasps):

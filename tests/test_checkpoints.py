@@ -8,10 +8,10 @@ from command_line import TINY, assert_one_sentence, call, files, train
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from resdex_tasks.errors import UserError
-from runners import checkpoints
+from resdex_tasks.utils.errors import UserError
 from runners.config import load_config, plain
-from runners.policies import load_policy
+from runners.policies import checkpoint as checkpoints
+from runners.policies.policy import load_policy
 
 EVALUATION = ("scale=cpu", "sim=mujoco", "sim.numThreads=1", "task.env.episodeLength=6", "episodes_per_object=2")
 
@@ -303,7 +303,7 @@ def test_the_policy_played_is_the_one_trained(tmp_path, normalize):
     weights = state["model"]
     cfg = plain(load_config(["scale=paper", "sim=mujoco", "sim.numThreads=1", "num_envs=4"])[0])
     cfg["task"]["env"]["staggerEpisodes"] = False
-    from resdex_tasks.make import make_task
+    from resdex_tasks.factory import make_task
 
     task = make_task(cfg, 4, 1)
     obs = task.reset()

@@ -8,15 +8,15 @@ import torch
 import yaml
 from PIL import Image
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.cache import CACHE_VARIABLE
-from resdex_tasks.objects.clusters import assign, cluster, read_clusters, write_clusters
-from resdex_tasks.objects.encoder import EncoderSizes, ObjectEncoder, PointAutoencoder, read_encoder, write_encoder
+from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.object_set import CODE_SIZE
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.paths import CHECKPOINT_DIR
-from runners import objects as tool
+from resdex_tasks.shapes.clusters import assign, cluster, read_clusters, write_clusters
+from resdex_tasks.shapes.encoder import EncoderSizes, ObjectEncoder, PointAutoencoder, read_encoder, write_encoder
+from resdex_tasks.utils.disk_cache import CACHE_VARIABLE
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.paths import CHECKPOINT_DIR
+from runners.objects import __main__ as tool
 
 
 def on_a_line(*places):
@@ -154,7 +154,7 @@ def test_the_command_clusters_objects(tmp_path, capsys, monkeypatch):
 def test_the_clusters_are_drawn(tmp_path):
     """Every object has a dot, and every centre a star and its picture, for many objects and for few."""
     pytest.importorskip("mujoco")
-    from runners.cluster_picture import draw_clusters
+    from runners.objects.cluster_picture import draw_clusters
 
     rng = np.random.default_rng(0)
     for count in (3, 11):

@@ -11,10 +11,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.cache import CACHE_VARIABLE
-from resdex_tasks.objects.codes import (
+from resdex_tasks.factory import make_objects
+from resdex_tasks.objects.geometry.surface import surface_points
+from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.proposals.file import found_for, read_found, write_found
+from resdex_tasks.shapes.codes import (
     CodeFile,
     add_codes,
     cache_file,
@@ -24,7 +26,7 @@ from resdex_tasks.objects.codes import (
     with_codes,
     write_codes,
 )
-from resdex_tasks.objects.encoder import (
+from resdex_tasks.shapes.encoder import (
     LENGTH_UNIT,
     EncoderSizes,
     ObjectEncoder,
@@ -33,12 +35,10 @@ from resdex_tasks.objects.encoder import (
     read_encoder,
     write_encoder,
 )
-from resdex_tasks.objects.encoder_training import EncoderTraining, _turns, train_encoder
-from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.objects.proposals_file import found_for, read_found, write_found
-from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.objects.surface import surface_points
-from runners import objects as tool
+from resdex_tasks.shapes.encoder_training import EncoderTraining, _turns, train_encoder
+from resdex_tasks.utils.disk_cache import CACHE_VARIABLE
+from resdex_tasks.utils.errors import UserError
+from runners.objects import __main__ as tool
 
 STARTER = starter_objects()
 TINY_SIZES = EncoderSizes(point_layers=(16, 32), code_layers=(32,), decoder_layers=(32,), decoded_points=64)
@@ -459,7 +459,7 @@ def test_the_shipped_encoder_beats_the_mean_shape_on_shapes_it_has_not_seen():
 
 
 def test_the_shipped_encoder_is_of_a_modest_size_and_its_codes_of_unit_scale():
-    from resdex_tasks.objects.encoder import SHIPPED_ENCODER
+    from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 
     assert SHIPPED_ENCODER.stat().st_size < 2**21
     objects = make_objects({"source": "zoo", "count": 44, "codes": "shipped"})
@@ -470,7 +470,7 @@ def test_the_shipped_encoder_is_of_a_modest_size_and_its_codes_of_unit_scale():
 
 def test_a_policy_that_sees_everything_sees_the_codes():
     pytest.importorskip("mujoco.batch")
-    from resdex_tasks.make import make_task
+    from resdex_tasks.factory import make_task
     from resdex_tasks.observations import BLOCKS
     from runners.config import load_config, plain
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.utils.errors import UserError
 from runners.config import load_config, plain
 
 BAD = [

@@ -5,8 +5,8 @@ from typing import List, Optional
 
 import pytest
 
-from resdex_tasks.config import camel_case, read_config
-from resdex_tasks.errors import UserError
+from resdex_tasks.utils.config_reader import camel_case, read_config
+from resdex_tasks.utils.errors import UserError
 
 
 @dataclass(frozen=True)

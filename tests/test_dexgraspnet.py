@@ -26,12 +26,12 @@ from object_checks import assert_closed_convex_outward, beyond_joint_limits, ver
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.dexgraspnet import SCALES, read_dexgraspnet, read_object_list
+from resdex_tasks.factory import make_objects
+from resdex_tasks.hand.shadow_hand import PALM_CENTRE
+from resdex_tasks.objects.dexgraspnet.restricted_pickle import read_object_items
+from resdex_tasks.objects.dexgraspnet.source import SCALES, read_dexgraspnet, read_object_list
 from resdex_tasks.objects.object_set import GraspObject
-from resdex_tasks.objects.restricted_pickle import read_object_items
-from resdex_tasks.shadow_hand import PALM_CENTRE
+from resdex_tasks.utils.errors import UserError
 
 MILLIMETRE = 1e-3
 
@@ -98,7 +98,7 @@ def test_what_was_read_of_the_grasps_is_cached_until_a_file_changes(root, tmp_pa
     cache = tmp_path / "cache"
     (first,) = read_dexgraspnet(root, cache=cache)
     with monkeypatch.context() as patch:
-        patch.setattr("resdex_tasks.objects.dexgraspnet_files.zipfile", None)
+        patch.setattr("resdex_tasks.objects.dexgraspnet.files.zipfile", None)
         (again,) = read_dexgraspnet(root, cache=cache)
     for field in ("rotation", "translation", "joint_pos", "rest_rotation"):
         np.testing.assert_array_equal(getattr(again.proposals, field), getattr(first.proposals, field))

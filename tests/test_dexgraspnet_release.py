@@ -12,10 +12,10 @@ from object_checks import assert_closed_convex_outward, beyond_joint_limits, ver
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand_shape import hand_hull
-from resdex_tasks.objects.convex import mass_centre
-from resdex_tasks.objects.dexgraspnet import SCALES, read_dexgraspnet
-from resdex_tasks.objects.dexgraspnet_files import MAX_DEPTH
+from resdex_tasks.hand.geometry import hand_hull
+from resdex_tasks.objects.dexgraspnet.files import MAX_DEPTH
+from resdex_tasks.objects.dexgraspnet.source import SCALES, read_dexgraspnet
+from resdex_tasks.objects.geometry.convex import mass_centre
 
 
 @pytest.fixture

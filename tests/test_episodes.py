@@ -7,9 +7,9 @@ from fakes import fake_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.shadow_hand import NUM_ACTIONS
-from runners.episodes import LOST, Episodes, play, run_episodes
+from runners.evaluation.rollout import LOST, Episodes, play, run_episodes
 
 LENGTH = 4
 GOAL = torch.tensor([0.0, 0.0, 0.8])

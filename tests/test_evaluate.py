@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_episodes import BREAKS, FAILS, HOLDS, TOUCHES, Mixing, scripted_task, still
 
-from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import SPLITS
-from runners import gallery
-from runners.evaluate import evaluate, schedule, summarise, write_json
-from runners.intervals import mean, rate
-from runners.results import check_writable
+from resdex_tasks.utils.errors import UserError
+from runners.evaluation import gallery
+from runners.evaluation.files import check_writable
+from runners.evaluation.intervals import mean, rate
+from runners.evaluation.summary import evaluate, schedule, summarise, write_json
 
 EVALUATION = ("test=True", "checkpoint=runs/run/nn/last.pth", "scale=cpu", "sim=mujoco", "sim.numThreads=1",
               "task.env.episodeLength=6")  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_policy_without_experts_has_no_weights():
 
 
 def test_where_there_is_no_terminal_a_line_now_and_then_says_how_it_goes(monkeypatch, capsys):
-    monkeypatch.setattr("runners.progress.LINE_INTERVAL", -1.0)
+    monkeypatch.setattr("runners.evaluation.progress.LINE_INTERVAL", -1.0)
     four_objects(1, num_envs=2)
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("episode 4/4: held 0.25, latched 0.50, 0 min left")

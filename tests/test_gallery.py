@@ -15,10 +15,11 @@ from test_episodes import LENGTH, NAMES, scripted_task, still
 from test_report import result
 from torch.utils.tensorboard import SummaryWriter
 
-from resdex_tasks.errors import UserError
 from resdex_tasks.sims.base import TABLE_HEIGHT
-from runners import gallery, plots, results
-from runners.gallery import FRAME, GAP, HEAD_HEIGHT, Grasp, chosen_objects, final_grasps, write_gallery
+from resdex_tasks.utils.errors import UserError
+from runners.evaluation import files as results
+from runners.evaluation import gallery, plots
+from runners.evaluation.gallery import FRAME, GAP, HEAD_HEIGHT, Grasp, chosen_objects, final_grasps, write_gallery
 
 categories = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=30).map(
     lambda names: [SimpleNamespace(name=f"{c}{i}", category=c) for i, c in enumerate(names)]

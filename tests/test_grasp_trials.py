@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from object_checks import vertices_of
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand_shape import hand_hull, hand_spheres
-from resdex_tasks.objects.candidates import depth_in_table
-from resdex_tasks.objects.convex import convex_piece
+from resdex_tasks.hand.geometry import hand_hull, hand_spheres
+from resdex_tasks.hand.shadow_hand import JOINTS
+from resdex_tasks.objects.geometry.convex import convex_piece
 from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.shadow_hand import JOINTS
-from resdex_tasks.sims.base import TABLE_HEIGHT
-from runners.grasp_trials import (
+from resdex_tasks.proposals.candidates import depth_in_table
+from resdex_tasks.proposals.trials import (
     DOWN_IN_HAND,
     FULL_COURSE,
     Stage,
     reach_into_objects,
     replay_trials,
 )
+from resdex_tasks.sims.base import TABLE_HEIGHT
 
 MILLIMETRE = 1e-3
 

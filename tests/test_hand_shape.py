@@ -7,9 +7,9 @@ import yaml
 from fakes import mujoco_sim
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.config import read_config
-from resdex_tasks.hand_shape import hand_hull, hand_spheres, joint_ranges
-from resdex_tasks.shadow_hand import FINGERS, JOINTS
+from resdex_tasks.hand.geometry import hand_hull, hand_spheres, joint_ranges
+from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS
+from resdex_tasks.utils.config_reader import read_config
 
 PHYSICS = Path(__file__).resolve().parents[1] / "cfg" / "physics" / "mujoco.yaml"
 
@@ -17,7 +17,7 @@ PHYSICS = Path(__file__).resolve().parents[1] / "cfg" / "physics" / "mujoco.yaml
 @pytest.mark.parametrize("seed", range(3))
 def test_the_spheres_are_where_mujoco_puts_capsules_and_boxes(seed):
     mujoco = pytest.importorskip("mujoco")
-    from resdex_tasks.sims import mujoco_model
+    from resdex_tasks.sims import mujoco_scene as mujoco_model
 
     settings = read_config(mujoco_model.MujocoSimConfig, yaml.safe_load(PHYSICS.read_text()), "sim.physics")
     xml = mujoco_model._hand_xml(settings)

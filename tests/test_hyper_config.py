@@ -2,10 +2,10 @@
 
 import pytest
 
-from resdex_tasks.config import read_config
-from resdex_tasks.errors import UserError
 from resdex_tasks.networks.hyper import MixtureConfig
 from resdex_tasks.rewards import RewardConfig
+from resdex_tasks.utils.config_reader import read_config
+from resdex_tasks.utils.errors import UserError
 from runners.config import load_config, plain
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resdex_tasks import networks
-from resdex_tasks.errors import UserError
 from resdex_tasks.networks.experts import ExpertsSpec, FrozenExperts
 from resdex_tasks.networks.hyper import hyper_action_size, mixture_weights
 from resdex_tasks.observations import NUM_BASE, NUM_FULL
+from resdex_tasks.utils.errors import UserError
 
 
 def spec_of(k=2, units=(8,), activation="elu", normalize_input=False):

@@ -7,11 +7,12 @@ import torch
 from command_line import TINY, assert_one_sentence, call, files, train
 
 from resdex_tasks.observations import layout
-from runners import checkpoints, launch
+from runners import launch
 from runners.config import load_config, plain
-from runners.experts import read_experts
-from runners.playing import evaluation_task
-from runners.policies import load_policy
+from runners.evaluation.run import evaluation_task
+from runners.policies import checkpoint as checkpoints
+from runners.policies.experts import read_experts
+from runners.policies.policy import load_policy
 
 HYPER = (
     "task=ResDexHyper",
@@ -114,7 +115,7 @@ def test_the_checkpoint_plays_without_any_expert_file(at_experts, tmp_path, monk
 
 
 def test_rl_games_own_player_composes_too(at_experts, monkeypatch):
-    from runners.hyper import HyperPlayer
+    from runners.learning.hyper_ppo import HyperPlayer
 
     made = []
     init = HyperPlayer.__init__
@@ -130,8 +131,8 @@ def test_rl_games_own_player_composes_too(at_experts, monkeypatch):
 def test_training_acts_with_the_composed_action(at_experts, monkeypatch):
     """The environment gets 24 clamped numbers, PPO stores the 26 that it sampled."""
     from resdex_tasks.networks.experts import FrozenExperts
-    from runners import vec_env
-    from runners.hyper import HyperPPO
+    from runners.learning import vec_env
+    from runners.learning.hyper_ppo import HyperPPO
 
     monkeypatch.chdir(at_experts)
     bundle = read_experts(["e0.pth", "e1.pth"])
@@ -193,7 +194,7 @@ STAGE2 = ("task=ResDexHyperStage2", "follow_up=false", "objects=starter", "objec
 
 
 def test_stage_2_starts_from_stage_1_with_a_fresh_optimizer(at_experts, monkeypatch):
-    from runners.ppo import ResDexPPO
+    from runners.learning.ppo import ResDexPPO
 
     started = {}
 
@@ -319,7 +320,7 @@ def test_a_stage_2_that_cannot_start_says_why(at_experts, overrides, culprits):
 
 
 def test_stage_2_without_any_stage_1_says_how_to_get_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("runners.starts.CHECKPOINT_DIR", tmp_path)
+    monkeypatch.setattr("runners.policies.warm_start.CHECKPOINT_DIR", tmp_path)
     assert_one_sentence(tiny(tmp_path, *STAGE2), "runs/ holds none", "task=ResDexHyper", "stage1=FILE")
 
 
@@ -393,7 +394,7 @@ def test_experts_mean_nothing_to_a_base_policy(at_experts):
 
 
 def test_without_shipped_experts_the_command_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("runners.starts.CHECKPOINT_DIR", tmp_path)
+    monkeypatch.setattr("runners.policies.warm_start.CHECKPOINT_DIR", tmp_path)
     assert_one_sentence(tiny(tmp_path, *HYPER[:4]), "no expert is shipped", "experts=[a.pth,b.pth]")
 
 

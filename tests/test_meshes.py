@@ -9,10 +9,11 @@ from fakes import objects_settings
 from object_checks import assert_closed_convex_outward, vertices_of
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects, meshes
-from resdex_tasks.objects.convex import mass_centre
+from resdex_tasks.factory import make_objects
+from resdex_tasks.objects import meshes
+from resdex_tasks.objects.geometry.convex import mass_centre
 from resdex_tasks.objects.meshes import MAX_VERTICES, mesh_objects
+from resdex_tasks.utils.errors import UserError
 
 
 def star() -> trimesh.Trimesh:
@@ -232,7 +233,7 @@ def test_a_crash_of_coacd_is_reported(root, monkeypatch, tmp_path):
     worker = tmp_path / "coacd_worker.py"
     worker.write_text("import os\nos.abort()")
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: True)
-    monkeypatch.setattr(meshes, "__file__", str(tmp_path / "meshes.py"))
+    monkeypatch.setattr(meshes, "COACD_WORKER", worker)
     said = []
     assert mesh_objects(root, cache=tmp_path / "cache", report=said.append).names == ["brick_07.stl"]
     assert "star.stl cannot be cut into convex pieces: exit status -6" in said[0]

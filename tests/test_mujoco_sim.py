@@ -83,7 +83,7 @@ def test_mass_is_density_times_volume(name, volume):
 
 def test_an_unused_piece_slot_weighs_and_touches_nothing():
     """The box beside a mug of 12 pieces gets 11 idle ones: mass, inertia and rest are those of the box alone."""
-    from resdex_tasks.sims import mujoco_model
+    from resdex_tasks.sims import mujoco_scene as mujoco_model
 
     alone = mujoco_sim(["box"])
     config = alone.config

@@ -9,7 +9,7 @@ from command_line import TINY, assert_one_sentence, call
 from fakes import mujoco_sim, needs_cuda, warp_sim
 from sim_drive import ALIKE, advance, curled, place, press, random_commands, snapshot
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.utils.errors import UserError
 from runners.config import load_config
 
 pytest.importorskip("mujoco_warp")

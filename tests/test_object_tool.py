@@ -6,7 +6,7 @@ import trimesh
 from PIL import Image
 
 from resdex_tasks.objects.starter import starter_objects
-from runners import objects as tool
+from runners.objects import __main__ as tool
 
 
 def call(capsys, *argv):
@@ -101,7 +101,7 @@ def test_show_draws_the_hand_where_the_proposal_has_it(capsys, tmp_path):
 def test_the_whole_object_is_in_the_middle_of_its_portrait_and_stands_on_the_table():
     """Its colour reaches as far down as up: a table through the object would hide its lower half."""
     pytest.importorskip("mujoco")
-    from resdex_tasks.sims.portrait import portrait
+    from resdex_tasks.sims.object_picture import portrait
 
     for name in ("cube", "sphere", "can", "long_box"):
         image = portrait(starter_objects().select([name])[0], 120, 120).astype(int)

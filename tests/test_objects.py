@@ -7,13 +7,13 @@ from object_checks import assert_closed_convex_outward, beyond_joint_limits, ver
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.convex import convex_piece, mass_centre, quick_convex_piece
+from resdex_tasks.factory import make_objects
+from resdex_tasks.hand.shadow_hand import PALM_CENTRE
+from resdex_tasks.objects.geometry.convex import convex_piece, mass_centre, quick_convex_piece
+from resdex_tasks.objects.geometry.stable_poses import rotation_to_up
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.objects.rest import rotation_to_up
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.shadow_hand import PALM_CENTRE
+from resdex_tasks.utils.errors import UserError
 
 STARTER = list(starter_objects())
 MILLIMETRE = 1e-3

@@ -11,8 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from resdex_tasks.observations import BLOCKS, NUM_BASE, NUM_FULL, NUM_PROPRIOCEPTION, SIZES, full_observation
-from resdex_tasks.rotations import quat_mul, quat_rotate, yaw_quat
 from resdex_tasks.sims.base import SimState
+from resdex_tasks.utils.rotations import quat_mul, quat_rotate, yaw_quat
 
 N = 2
 GOAL = torch.tensor([0.0, 0.0, 0.8], dtype=torch.float64)

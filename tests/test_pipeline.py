@@ -12,14 +12,15 @@ import pytest
 import yaml
 from command_line import Outcome, assert_one_sentence, files
 
-from resdex_tasks.objects.clusters import read_clusters
-from resdex_tasks.paths import CFG_DIR
-from runners import checkpoints, pipeline
+from resdex_tasks.shapes.clusters import read_clusters
+from resdex_tasks.utils.paths import CFG_DIR
 from runners.config import load_config
 from runners.launch import main as train_main
-from runners.pipeline_settings import SECTIONS, hydra_value, read_settings
-from runners.ppo import ResDexPPO
-from runners.stages import Workspace
+from runners.learning.ppo import ResDexPPO
+from runners.pipeline.methods import resdex as pipeline
+from runners.pipeline.settings import SECTIONS, hydra_value, read_settings
+from runners.pipeline.workspace import Workspace
+from runners.policies import checkpoint as checkpoints
 
 TINIER = (
     "pipeline=tiny",

@@ -7,11 +7,12 @@ import pytest
 from grasp_checks import OBJECTS, candidates_of
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects, proposals_file
-from resdex_tasks.objects.dexgraspnet import read_dexgraspnet
+from resdex_tasks.factory import make_objects
+from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.objects.proposals_file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
+from resdex_tasks.proposals import file as proposals_file
+from resdex_tasks.proposals.file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
+from resdex_tasks.utils.errors import UserError
 
 
 def a_file(path, objects=OBJECTS):

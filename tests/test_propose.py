@@ -9,15 +9,13 @@ import torch
 from grasp_checks import OBJECTS, candidates_of, make_sim
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
+from resdex_tasks.hand.shadow_hand import JOINTS
+from resdex_tasks.objects.geometry.surface import TurnedSurface
 from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
-from resdex_tasks.objects.proposals_file import found_for, read_found
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.objects.surface import TurnedSurface
-from resdex_tasks.shadow_hand import JOINTS
-from runners import propose as propose_module
-from runners.grasp_search import HELD, MAX_UNLIKE, STABLE, Settings, _Search, _Tried, propose, strays
-from runners.grasp_trials import (
+from resdex_tasks.proposals.file import found_for, read_found
+from resdex_tasks.proposals.search import HELD, MAX_UNLIKE, STABLE, Settings, _Search, _Tried, propose, strays
+from resdex_tasks.proposals.trials import (
     FULL_COURSE,
     QUICK_COURSE,
     Outcomes,
@@ -25,8 +23,10 @@ from runners.grasp_trials import (
     replay_trials,
     run_trials,
 )
-from runners.objects import main
-from runners.propose import run
+from resdex_tasks.utils.errors import UserError
+from runners.objects import propose as propose_module
+from runners.objects.__main__ import main
+from runners.objects.propose import run
 
 QUICK = Settings(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
 

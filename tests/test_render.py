@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.sims.raycast import Camera, _Caster, camera_rays, render
-from runners.video import tile, write_gif, write_strip
+from resdex_tasks.rendering.images import tile, write_gif, write_strip
+from resdex_tasks.rendering.raycast import Camera, _Caster, camera_rays, render
+from resdex_tasks.utils.errors import UserError
 
 RED = "0.8 0.1 0.1 1"
 SIDE = Camera((1.0, 0.0, 0.5), (0.0, 0.0, 0.5), fov=40)

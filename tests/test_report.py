@@ -2,9 +2,9 @@
 
 import pytest
 
-from runners import published
-from runners.intervals import mean, rate
-from runners.report import (
+from runners.evaluation import paper_results as published
+from runners.evaluation.intervals import mean, rate
+from runners.evaluation.tables import (
     evaluation_report,
     layout,
     quality_table,

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.objects.convex import convex_piece, mass_centre
-from resdex_tasks.objects.rest import rest_poses
+from resdex_tasks.objects.geometry.convex import convex_piece, mass_centre
+from resdex_tasks.objects.geometry.stable_poses import rest_poses
 
 
 def box(x, y, z):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.rotations import (
+from resdex_tasks.utils.rotations import (
     euler_xyz,
     quat_conjugate,
     quat_mul,

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from object_checks import vertices_of
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.objects.candidates import GRASP_CENTRE, sample_candidates, vary_candidates
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from resdex_tasks.objects.proposals_file import found_for
-from resdex_tasks.objects.similar import PER_EXAMPLE, similar_grasps
 from resdex_tasks.objects.starter import starter_objects
-from runners.grasp_search import Settings, propose
-from runners.grasp_trials import QUICK_COURSE, holds, replay_trials, run_trials
+from resdex_tasks.proposals.candidates import GRASP_CENTRE, sample_candidates, vary_candidates
+from resdex_tasks.proposals.file import found_for
+from resdex_tasks.proposals.search import Settings, propose
+from resdex_tasks.proposals.similar import PER_EXAMPLE, similar_grasps
+from resdex_tasks.proposals.trials import QUICK_COURSE, holds, replay_trials, run_trials
 
 BOTTLE, MUG, PLATE = OBJECTS
 FACTORS = st.tuples(*3 * [st.floats(0.6, 1.6)])

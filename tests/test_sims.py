@@ -22,10 +22,10 @@ from sim_drive import (
     world_wrenches,
 )
 
+from resdex_tasks.hand.shadow_hand import ACTUATED, COUPLED, JOINTS, PALM_DOWN_QUAT
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.rotations import quat_mul, rotation_angle, yaw_quat
-from resdex_tasks.shadow_hand import ACTUATED, COUPLED, JOINTS, PALM_DOWN_QUAT
-from runners.checkpoints import flat
+from resdex_tasks.utils.rotations import quat_mul, rotation_angle, yaw_quat
+from runners.policies.checkpoint import flat
 
 
 @pytest.fixture(scope="module", params=SIMULATORS)

@@ -9,9 +9,9 @@ from command_line import files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resdex_tasks.errors import UserError
-from runners import stages
-from runners.stages import LOCK, LOG, RECORD, Workspace, clear_all_but_record
+from resdex_tasks.utils.errors import UserError
+from runners.pipeline import workspace as stages
+from runners.pipeline.workspace import LOCK, LOG, RECORD, Workspace, clear_all_but_record
 
 KIND = {"work": "arithmetic"}
 STEPS = 3

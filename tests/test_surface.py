@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import trimesh
 
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.convex import convex_piece
+from resdex_tasks.factory import make_objects
+from resdex_tasks.objects.geometry.convex import convex_piece
+from resdex_tasks.objects.geometry.surface import depth_inside, shape_hash, surface_points
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.objects.surface import depth_inside, shape_hash, surface_points
 
 STARTER = starter_objects()
 

@@ -9,13 +9,13 @@ import torch
 from fakes import FakeSim, fake_task, mujoco_task, task_config
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
 from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, PALM_DOWN_QUAT
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.observations import BLOCKS
-from resdex_tasks.rotations import quat_mul, yaw_quat
-from resdex_tasks.shadow_hand import ACTUATED, JOINTS, PALM_DOWN_QUAT
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.rotations import quat_mul, yaw_quat
 
 GOAL = torch.tensor([0.0, 0.0, 0.8])
 DRIVEN = [JOINTS.index(name) for name in ACTUATED]

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from runners import checkpoints, training
 from runners.config import load_config, plain
+from runners.learning import train as training
+from runners.policies import checkpoint as checkpoints
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -15,18 +15,18 @@ from scipy.optimize import linprog
 from scipy.spatial import ConvexHull
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.objects import make_objects
-from resdex_tasks.objects.convex import mass_centre, quick_convex_piece
-from resdex_tasks.objects.lying import grasp_width
+from resdex_tasks.factory import make_objects
+from resdex_tasks.hand.shadow_hand import PALM_CENTRE
+from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece
+from resdex_tasks.objects.geometry.placements import grasp_width
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.zoo import solids
 from resdex_tasks.objects.zoo.categories import CATEGORIES, SEEN, UNSEEN
 from resdex_tasks.objects.zoo.instances import build_instance
 from resdex_tasks.objects.zoo.splits import SIZES, SPLITS_FILE, parse_name, split_names, write_splits
-from resdex_tasks.shadow_hand import PALM_CENTRE
-from runners import objects as tool
+from resdex_tasks.utils.errors import UserError
 from runners.config import load_config, plain
+from runners.objects import __main__ as tool
 
 ROOT = Path(__file__).resolve().parents[1]
 CFG = ROOT / "cfg" / "objects"
@@ -358,7 +358,7 @@ def test_an_object_too_wide_for_the_hand_is_told(settle, whole_cfg):
 
 
 def test_objects_fall_freely_below_the_waiting_hand(settle, whole_cfg):
-    from resdex_tasks.make import make_task
+    from resdex_tasks.factory import make_task
 
     cfg = {**whole_cfg, "objects": {"source": "zoo", "split": "all", "names": ONE_OF_EACH.names}}
     task = make_task(cfg, len(ONE_OF_EACH), seed=0)

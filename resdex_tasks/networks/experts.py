@@ -6,8 +6,8 @@ from typing import Any, Callable, Dict, List, Mapping, Tuple
 import torch
 from torch import Tensor, nn
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.shadow_hand import NUM_ACTIONS
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
+from resdex_tasks.utils.errors import UserError
 
 NORMALISED_LIMIT, NORMALISED_EPSILON = 5.0, 1e-5
 """How rl_games' running statistics normalise: clamp((x - mean) / sqrt(var + epsilon), -limit, limit)."""

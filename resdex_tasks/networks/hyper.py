@@ -12,10 +12,10 @@ import torch
 from rl_games.algos_torch.network_builder import A2CBuilder
 from torch import Tensor
 
-from resdex_tasks.config import camel_case, read_config
-from resdex_tasks.errors import UserError
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.experts import ExpertsSpec, FrozenExperts
-from resdex_tasks.shadow_hand import NUM_ACTIONS
+from resdex_tasks.utils.config_reader import camel_case, read_config
+from resdex_tasks.utils.errors import UserError
 
 NORMALIZATIONS = ("softmax", "l2")
 SMALLEST_NORM = 1e-6

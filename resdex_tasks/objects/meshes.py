@@ -13,13 +13,13 @@ import numpy as np
 import trimesh
 from scipy.spatial import ConvexHull, QhullError
 
-from resdex_tasks.errors import UserError, one_line
-from resdex_tasks.objects.cache import ArrayCache, cache_key
-from resdex_tasks.objects.convex import mass_centre, quick_convex_piece, spans_volume
-from resdex_tasks.objects.gathering import Unusable, gather
-from resdex_tasks.objects.lying import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, lying_poses
+from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece, spans_volume
+from resdex_tasks.objects.geometry.placements import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, lying_poses
+from resdex_tasks.objects.loading import Unusable, gather
 from resdex_tasks.objects.object_set import SPLITS, ConvexPiece, GraspObject, ObjectSet
-from resdex_tasks.objects.overhead import overhead_proposals
+from resdex_tasks.objects.top_down import overhead_proposals
+from resdex_tasks.utils.disk_cache import ArrayCache, cache_key
+from resdex_tasks.utils.errors import UserError, one_line
 
 SUFFIXES = (".obj", ".stl", ".ply", ".glb")
 MAX_VERTICES = 64
@@ -44,6 +44,7 @@ no pose of more than a few degrees."""
 MAX_POSES = 3
 TIMEOUT = 600
 """s for the decomposition of one mesh."""
+COACD_WORKER = Path(__file__).parent / "geometry" / "coacd_worker.py"
 CACHE_VERSION = "pieces 1"
 HOPELESS = "hopeless"
 """Under this name the cache keeps why a mesh cannot be used, so that it is not tried for minutes each time."""
@@ -207,13 +208,12 @@ def _run_coacd(vertices: np.ndarray, faces: np.ndarray, path: Path, max_pieces: 
         "seed": 0,
         **SEARCH,
     }
-    worker = Path(__file__).with_name("coacd_worker.py")
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "mesh.npz", Path(folder) / "pieces.npz"
         np.savez(source, vertices=vertices, faces=faces, **settings)
         try:
             subprocess.run(
-                [sys.executable, str(worker), str(source), str(target)],
+                [sys.executable, str(COACD_WORKER), str(source), str(target)],
                 check=True,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

@@ -10,8 +10,8 @@ from typing import Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 
-from resdex_tasks.errors import UserError
-from resdex_tasks.shadow_hand import NUM_JOINTS
+from resdex_tasks.hand.shadow_hand import NUM_JOINTS
+from resdex_tasks.utils.errors import UserError
 
 SPLITS = ("train", "unseen_object", "unseen_category")
 CODE_SIZE = 64

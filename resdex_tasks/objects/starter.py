@@ -8,9 +8,9 @@ from typing import List, Sequence, Tuple
 import numpy as np
 import trimesh
 
-from resdex_tasks.objects.convex import convex_piece, mass_centre
+from resdex_tasks.objects.geometry.convex import convex_piece, mass_centre
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
-from resdex_tasks.objects.overhead import overhead_proposals
+from resdex_tasks.objects.top_down import overhead_proposals
 
 UNTURNED = (0.0, 0.0, 0.0, 1.0)
 

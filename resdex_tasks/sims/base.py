@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resdex_tasks.config import camel_case
-from resdex_tasks.errors import UserError
+from resdex_tasks.utils.config_reader import camel_case
+from resdex_tasks.utils.errors import UserError
 
 TABLE_HEIGHT = 0.6
 """m, A.1: the table is 60 cm tall."""

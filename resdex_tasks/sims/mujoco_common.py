@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.rotations import quat_conjugate, quat_rotate
-from resdex_tasks.shadow_hand import ACTUATED, JOINTS
-from resdex_tasks.sims import raycast
+from resdex_tasks.rendering import raycast
 from resdex_tasks.sims.base import CONTROL_HZ, GraspSim, SimState, WristLaw
-from resdex_tasks.sims.mujoco_model import (
+from resdex_tasks.sims.mujoco_scene import (
     OBJECT_BODY,
     ROOT_BODY,
     MujocoSimConfig,
@@ -24,6 +23,7 @@ from resdex_tasks.sims.mujoco_model import (
     joint_qpos_columns,
     joint_qvel_columns,
 )
+from resdex_tasks.utils.rotations import quat_conjugate, quat_rotate
 
 XYZW_TO_WXYZ = [3, 0, 1, 2]
 

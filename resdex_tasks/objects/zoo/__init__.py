@@ -7,11 +7,11 @@ there are.
 
 from typing import List, Optional, Sequence, Union
 
-from resdex_tasks.errors import UserError
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.zoo.categories import CATEGORIES
 from resdex_tasks.objects.zoo.instances import build_instance
 from resdex_tasks.objects.zoo.splits import in_turn, parse_name, split_names
+from resdex_tasks.utils.errors import UserError
 
 
 def zoo_objects(

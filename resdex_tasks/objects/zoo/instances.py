@@ -6,11 +6,11 @@ from typing import List, Optional, Tuple
 import numpy as np
 from numpy.random import Generator
 
-from resdex_tasks.objects.convex import mass_centre, quick_convex_piece
-from resdex_tasks.objects.dexgraspnet import SCALES
-from resdex_tasks.objects.lying import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, LyingPose, lying_poses
+from resdex_tasks.objects.dexgraspnet.source import SCALES
+from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece
+from resdex_tasks.objects.geometry.placements import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, LyingPose, lying_poses
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
-from resdex_tasks.objects.overhead import overhead_proposals
+from resdex_tasks.objects.top_down import overhead_proposals
 from resdex_tasks.objects.zoo.categories import CATEGORIES
 from resdex_tasks.objects.zoo.solids import Shape, stretched
 from resdex_tasks.objects.zoo.splits import instance_name

@@ -11,9 +11,9 @@ from typing import Dict, Iterable, List, Sequence, Tuple
 import numpy as np
 import yaml
 
-from resdex_tasks.files import write_atomically
 from resdex_tasks.objects.object_set import SPLITS
 from resdex_tasks.objects.zoo.categories import SEEN, UNSEEN
+from resdex_tasks.utils.files import write_atomically
 
 SIZES = {"train": 3200, "unseen_object": 141, "unseen_category": 100}
 """Objects in each split, as in the paper."""

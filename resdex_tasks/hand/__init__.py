@@ -1,0 +1,1 @@
+"""The ShadowHand: names, limits, geometry."""

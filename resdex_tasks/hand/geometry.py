@@ -1,0 +1,184 @@
+"""Where the ShadowHand's surface is for given joint positions, from its model's file and without any simulator."""
+
+import itertools
+import xml.etree.ElementTree as ET
+from functools import lru_cache
+from typing import List, NamedTuple, Tuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS, asset_root
+
+SPACING = 0.012
+"""m between the spheres that fill a box."""
+PALM = -1
+
+
+class _Shape(NamedTuple):
+    """Spheres in their body's frame."""
+
+    centres: np.ndarray
+    """(S, 3) m"""
+    radii: np.ndarray
+    """(S,) m"""
+
+
+class _Body(NamedTuple):
+    parent: int
+    """Index of the body it hangs on; -1: it is the palm."""
+    position: np.ndarray
+    rotation: np.ndarray
+    """(3, 3) of its frame in the parent's, its joint at 0."""
+    joint: int
+    """Index in `JOINTS`; -1: the palm, which has none here."""
+    cross: np.ndarray
+    """(3, 3) matrix of the cross product with its joint's axis."""
+    range: np.ndarray
+    """(2,) limits of its joint, rad."""
+    finger: int
+    """Index in `FINGERS`, or `PALM`."""
+    hull: _Shape
+    """Their hull is the body's collision shape: the ends of capsules, the corners of boxes (radius 0)."""
+    filling: _Shape
+    """They lie inside the body's collision shapes and fill them."""
+
+
+class Spheres(NamedTuple):
+    """Spheres that fill the hand's collision shapes."""
+
+    centres: np.ndarray
+    """(P, S, 3) m, in the frame of the hand's root."""
+    radii: np.ndarray
+    """(S,) m"""
+    finger: np.ndarray
+    """(S,) int: which of `FINGERS` a sphere belongs to; `PALM`: the palm."""
+
+
+def hand_spheres(joint_pos: np.ndarray) -> Spheres:
+    """The hand as a body of spheres, for distances.
+
+    Args:
+        joint_pos: (P, 22) in the order of `JOINTS`, rad.
+    """
+    shapes = [body.filling for body in _bodies()]
+    fingers = [np.full(len(body.filling.radii), body.finger) for body in _bodies()]
+    return Spheres(_placed(shapes, joint_pos), np.concatenate([s.radii for s in shapes]), np.concatenate(fingers))
+
+
+def hand_hull(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Spheres whose hull, body by body, is the hand's collision shape: how far it reaches in any direction.
+
+    Args:
+        rotation: (P, 4) quaternions xyzw of the palm.
+        translation: (P, 3) position of the palm, m.
+        joint_pos: (P, 22) in the order of `JOINTS`, rad.
+
+    Returns:
+        centres (P, S, 3) and radii (S,), m.
+    """
+    shapes = [body.hull for body in _bodies()]
+    turn = Rotation.from_quat(rotation).as_matrix()
+    centres = np.einsum("pij,psj->psi", turn, _placed(shapes, joint_pos)) + np.asarray(translation)[:, None]
+    return centres, np.concatenate([shape.radii for shape in shapes])
+
+
+def lowest_point(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarray) -> np.ndarray:
+    """(P,) m, the height of the lowest point of hands; the arguments are those of `hand_hull`."""
+    centres, radii = hand_hull(rotation, translation, joint_pos)
+    return (centres[..., 2] - radii).min(axis=1)
+
+
+def joint_ranges() -> np.ndarray:
+    """(22, 2) lower and upper limit of every joint, rad."""
+    found = {body.joint: body.range for body in _bodies()}
+    return np.array([found[i] for i in range(len(JOINTS))])
+
+
+def _placed(shapes: List[_Shape], joint_pos: np.ndarray) -> np.ndarray:
+    """(P, S, 3) centres of the bodies' shapes in the palm's frame."""
+    count = len(joint_pos)
+    turns, places, centres = [], [], []
+    for body, shape in zip(_bodies(), shapes):
+        if body.parent < 0:
+            turn, place = np.broadcast_to(np.eye(3), (count, 3, 3)), np.zeros((count, 3))
+        else:
+            above = turns[body.parent]
+            place = places[body.parent] + above @ body.position
+            angle = joint_pos[:, body.joint, None, None]
+            # Rodrigues' formula: matrices, as scipy's rotations take three times as long for a few hands
+            own = np.eye(3) + np.sin(angle) * body.cross + (1 - np.cos(angle)) * (body.cross @ body.cross)
+            turn = above @ (body.rotation @ own)
+        turns.append(turn)
+        places.append(place)
+        centres.append(shape.centres @ turn.transpose(0, 2, 1) + place[:, None])
+    return np.concatenate(centres, axis=1)
+
+
+@lru_cache(maxsize=None)
+def _bodies() -> Tuple[_Body, ...]:
+    """Palm and fingers, every body after the one that it hangs on."""
+    text = (asset_root() / "hand" / "robot.xml").read_text(encoding="utf-8").replace("robot0:", "")
+    palm = next(body for body in ET.fromstring(text).iter("body") if body.get("name") == "palm")
+    bodies: List[_Body] = []
+
+    def add(element: ET.Element, parent: int) -> None:
+        joint = element.find("joint") if parent >= 0 else None
+        turn = _numbers(element, "axisangle", "0 0 1 0")
+        geoms = [geom for geom in element.findall("geom") if geom.get("class") == "DC_Hand"]
+        prefix = element.get("name")[:2].upper()
+        bodies.append(
+            _Body(
+                parent,
+                _numbers(element, "pos", "0 0 0"),
+                Rotation.from_rotvec(turn[3] * _unit(turn[:3])).as_matrix(),
+                -1 if joint is None else JOINTS.index(joint.get("name")),
+                np.zeros((3, 3)) if joint is None else np.cross(_unit(_numbers(joint, "axis", "0 0 1")), np.eye(3)).T,
+                np.zeros(2) if joint is None else _numbers(joint, "range", ""),
+                FINGERS.index(prefix) if parent >= 0 else PALM,
+                _joined([_hull(geom) for geom in geoms]),
+                _joined([_filling(geom) for geom in geoms]),
+            )
+        )
+        index = len(bodies) - 1
+        for child in element.findall("body"):
+            add(child, index)
+
+    add(palm, -1)
+    return tuple(bodies)
+
+
+def _joined(shapes: List[_Shape]) -> _Shape:
+    centres = np.concatenate([np.zeros((0, 3)), *(shape.centres for shape in shapes)])
+    return _Shape(centres, np.concatenate([np.zeros(0), *(shape.radii for shape in shapes)]))
+
+
+def _hull(geom: ET.Element) -> _Shape:
+    """A box's corners or a capsule's ends; the model turns neither against its body."""
+    centre, size = _numbers(geom, "pos", "0 0 0"), _numbers(geom, "size", "")
+    if geom.get("type") == "box":
+        corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+        return _Shape(centre + corners * size, np.zeros(len(corners)))
+    radius, half_length = size
+    return _Shape(centre + np.array([[0.0, 0.0, -half_length], [0.0, 0.0, half_length]]), np.array([radius, radius]))
+
+
+def _filling(geom: ET.Element) -> _Shape:
+    """A capsule's ends and middle; side by side in a flat box, spheres as thick as it is."""
+    centre, size = _numbers(geom, "pos", "0 0 0"), _numbers(geom, "size", "")
+    if geom.get("type") == "box":
+        radius = size.min()
+        ticks = [np.linspace(-1, 1, max(1, round(2 * s / SPACING))) * (s - radius) for s in size]
+        centres = np.unique(np.stack(np.meshgrid(*ticks, indexing="ij"), axis=-1).reshape(-1, 3), axis=0)
+        return _Shape(centre + centres, np.full(len(centres), radius))
+    radius, half_length = size
+    along = np.outer((-half_length, 0.0, half_length), (0.0, 0.0, 1.0))
+    return _Shape(centre + along, np.full(3, radius))
+
+
+def _numbers(element: ET.Element, attribute: str, default: str) -> np.ndarray:
+    return np.array(element.get(attribute, default).split(), dtype=np.float64)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)

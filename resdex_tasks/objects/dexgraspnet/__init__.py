@@ -1,0 +1,1 @@
+"""DexGraspNet, in its own and in UniDexGrasp's layout."""

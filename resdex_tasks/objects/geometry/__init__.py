@@ -1,0 +1,1 @@
+"""Geometry of convex pieces: hulls, surfaces, stable poses."""

@@ -1,0 +1,224 @@
+"""The file of grasp proposals: DexGraspNet's names and conventions, for a whole set of objects in one archive.
+
+- `qpos` (G, 28): one row for each grasp, its columns named by `columns`: joint positions `robot0:<joint>` (rad),
+  `WRJTx/y/z` the hand's root in the object's frame (m) and `WRJRx/y/z` its Euler angles about the object's fixed x, y
+  and z axes, in this order (rad).
+- `scale` (G,): metres per unit of the object's mesh, always 1 here.
+- `plane` (G, 4): the table in the object's frame, Ax + By + Cz + D being the height above it.
+- `object` (G,): which of `names` (O,) a grasp belongs to; an object's best grasp comes first.
+- `rolled` (G,): whether the object rolled into another pose in the hand as the fingers closed.
+- `fingerprint` (O, 10): what tells an object's shape. `tried` (O,): how many candidates there were.
+- `made_by`: settings, simulator and versions, as JSON.
+
+No pickle is in it.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from resdex_tasks.hand.shadow_hand import NUM_JOINTS
+from resdex_tasks.objects.dexgraspnet.files import JOINT_KEYS, ROTATION_KEYS, TRANSLATION_KEYS
+from resdex_tasks.objects.geometry.convex import mass_centre
+from resdex_tasks.objects.geometry.stable_poses import rest_heights, rotation_to_up
+from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
+from resdex_tasks.utils.errors import UserError, one_line
+from resdex_tasks.utils.files import read_arrays, write_atomically
+from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
+
+COLUMNS = (*JOINT_KEYS, *TRANSLATION_KEYS, *ROTATION_KEYS)
+VERSION = 2
+SHIPPED_PROPOSALS = CHECKPOINT_DIR / "zoo_proposals.npz"
+"""Of a part of the zoo of seed 0."""
+SAME_SHAPE = 1e-4
+"""m by which the measures of one shape may differ between machines."""
+UNIT = 1e-3
+"""By how much the length of a plane's normal may differ from 1."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found for one object."""
+
+    name: str
+    fingerprint: np.ndarray
+    """(10,) see `fingerprint`."""
+    tried: int
+    """Candidates that were tried."""
+    proposals: Optional[GraspProposals]
+    """The best first; None: none held."""
+    rest_height: np.ndarray
+    """(P,) m, of the object's frame above the table for each proposal."""
+    rolled: np.ndarray
+    """(P,) bool, whether the object rolled as the fingers closed: the hand is then elsewhere about it than (R, t)."""
+
+    @property
+    def count(self) -> int:
+        """P"""
+        return 0 if self.proposals is None else len(self.proposals)
+
+    def fits(self, thing: GraspObject) -> bool:
+        """Whether the object has the shape that the proposals were found for."""
+        return np.allclose(self.fingerprint, fingerprint(thing), rtol=0.0, atol=SAME_SHAPE)
+
+    def check(self, thing: GraspObject, path: Path) -> None:
+        """UserError unless the proposals fit the object."""
+        if not self.fits(thing):
+            raise UserError(f"{path} has proposals for an object '{thing.name}' of another shape")
+
+    def joined(self, other: "Found", wanted: int) -> "Found":
+        """What two searches for one object found: at most so many, those in which the object did not roll first."""
+        tried = self.tried + other.tried
+        if self.proposals is None or other.proposals is None:
+            return replace(self if other.proposals is None else other, tried=tried)
+        rolled = np.concatenate([self.rolled, other.rolled])
+        rows = np.argsort(rolled, kind="stable")[:wanted]
+        height = np.concatenate([self.rest_height, other.rest_height])
+        proposals = GraspProposals.joined([self.proposals, other.proposals])
+        return Found(self.name, self.fingerprint, tried, proposals.take(rows), height[rows], rolled[rows])
+
+
+def found_for(
+    thing: GraspObject, tried: int, proposals: Optional[GraspProposals], rolled: Optional[np.ndarray] = None
+) -> Found:
+    """The record of an object of which `tried` candidates left these proposals; None: in none of them it rolled."""
+    vertices = np.concatenate([piece.vertices for piece in thing.pieces])
+    height = np.zeros(0) if proposals is None else rest_heights(vertices, proposals.rest_rotation)
+    rolled = np.zeros(len(height), dtype=bool) if rolled is None else rolled
+    return Found(thing.name, fingerprint(thing), tried, proposals, height, rolled)
+
+
+def fingerprint(thing: GraspObject) -> np.ndarray:
+    """(10,) what tells an object's shape: corners of its bounding box, its centre of mass (m), its number of pieces."""
+    vertices = np.concatenate([piece.vertices for piece in thing.pieces])
+    parts = (vertices.min(axis=0), vertices.max(axis=0), mass_centre(thing.pieces), [float(len(thing.pieces))])
+    return np.concatenate(parts).astype(np.float32)
+
+
+def write_found(path: Path, found: Sequence[Found], made_by: Mapping[str, Any]) -> None:
+    """Write the file, whole or not at all."""
+    some = [(i, f.proposals) for i, f in enumerate(found) if f.proposals is not None]
+    qpos = [_rows(p) for _, p in some]
+    owner = [np.full(len(p), i) for i, p in some]
+    count = sum(map(len, qpos))
+    arrays = {
+        "version": np.array(VERSION),
+        "columns": np.array(COLUMNS),
+        "qpos": np.concatenate([np.zeros((0, len(COLUMNS))), *qpos]).astype(np.float32),
+        "scale": np.ones(count, np.float32),
+        "plane": np.concatenate([np.zeros((0, 4)), *(_planes(found[i], p) for i, p in some)]).astype(np.float32),
+        "object": np.concatenate([np.zeros(0), *owner]).astype(np.int32),
+        "rolled": np.concatenate([np.zeros(0, bool), *(found[i].rolled for i, _ in some)]),
+        "names": np.array([f.name for f in found]),
+        "fingerprint": np.array([f.fingerprint for f in found], np.float32),
+        "tried": np.array([f.tried for f in found], np.int32),
+        "made_by": np.array(json.dumps(made_by, sort_keys=True)),
+    }
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    write_atomically(path, write)
+
+
+def read_found(path: Union[str, Path]) -> Tuple[Dict[str, Found], Dict[str, Any]]:
+    """What was found for each object by name, and what made it. UserError names what is wrong with the file."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    arrays = read_arrays(path, "a file of grasp proposals")
+    try:
+        made_by = dict(json.loads(str(arrays["made_by"])))
+        version, names = int(arrays["version"]), [str(name) for name in arrays["names"]]
+        if version != VERSION:
+            raise UserError(
+                f"{path} has version {version} of the file of grasp proposals; this reads version {VERSION}"
+            )
+        qpos, plane, fingerprints = (arrays[k].astype(np.float64) for k in ("qpos", "plane", "fingerprint"))
+        owner, tried = (arrays[k].astype(np.int64) for k in ("object", "tried"))
+        rolled = arrays["rolled"].astype(bool)
+        order = [[str(c) for c in arrays["columns"]].index(c) for c in COLUMNS]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not readable as a file of grasp proposals: {one_line(error)}") from error
+    count, objects = qpos.size // len(COLUMNS), len(names)
+    shapes = (qpos.shape, plane.shape, owner.shape, rolled.shape, fingerprints.shape, tried.shape)
+    if shapes != ((count, len(COLUMNS)), (count, 4), (count,), (count,), (objects, 10), (objects,)):
+        raise UserError(f"{path} is not readable as a file of grasp proposals: its arrays do not fit together")
+    if len(set(names)) < objects or not np.isin(owner, np.arange(objects)).all():
+        raise UserError(f"{path} has two objects of one name, or a grasp of none")
+    if not (np.isfinite(qpos).all() and np.isfinite(plane).all()):
+        raise UserError(f"{path} has a grasp with a value that is not a finite number")
+    if not np.allclose(np.linalg.norm(plane[:, :3], axis=1), 1.0, atol=UNIT):
+        raise UserError(f"{path} has a grasp whose plane has no unit normal")
+    found = {}
+    for i, name in enumerate(names):
+        rows = np.flatnonzero(owner == i)
+        proposals = _proposals(qpos[rows][:, order], plane[rows]) if len(rows) else None
+        found[name] = Found(name, fingerprints[i], int(tried[i]), proposals, plane[rows, 3], rolled[rows])
+    return found, made_by
+
+
+def with_proposals(objects: ObjectSet, name: Union[str, Path]) -> ObjectSet:
+    """The objects with the proposals of a file; those for which it has none keep their own, and are counted aloud.
+
+    Args:
+        name: the file, or 'shipped': `SHIPPED_PROPOSALS`, of which objects of another shape (as those of a zoo of
+            another seed are) take none.
+
+    UserError: the file is unreadable, or made for another shape of one of the objects.
+    """
+    shipped = name == SHIPPED
+    path = SHIPPED_PROPOSALS if shipped else Path(name)
+    found, _ = read_found(path)
+    changed, without = [], 0
+    for thing in objects:
+        own = found.get(thing.name)
+        if own is None or own.proposals is None or (shipped and not own.fits(thing)):
+            without += 1
+            changed.append(thing)
+            continue
+        own.check(thing, path)
+        changed.append(replace(thing, proposals=own.proposals))
+    if without:
+        file = "the shipped file" if shipped else path
+        print(f"{without} of {len(objects)} objects keep their own proposals: {file} has none for them")
+    return ObjectSet(changed)
+
+
+def grasp_dicts(found: Found) -> List[Dict[str, Any]]:
+    """An object's grasps as DexGraspNet's release holds them: dictionaries with `qpos`, `scale` (and `plane`)."""
+    if found.proposals is None:
+        return []
+    planes = _planes(found, found.proposals)
+    return [
+        {"qpos": dict(zip(COLUMNS, map(float, row))), "scale": 1.0, "plane": plane}
+        for row, plane in zip(_rows(found.proposals), planes)
+    ]
+
+
+def _rows(proposals: GraspProposals) -> np.ndarray:
+    """(P, 28) in the order of `COLUMNS`."""
+    euler = Rotation.from_quat(proposals.rotation).as_euler("xyz")  # lower case: fixed axes
+    return np.concatenate([proposals.joint_pos, proposals.translation, euler], axis=1)
+
+
+def _planes(found: Found, proposals: GraspProposals) -> np.ndarray:
+    """(P, 4)"""
+    up = Rotation.from_quat(proposals.rest_rotation).as_matrix()[:, 2]
+    return np.concatenate([up, found.rest_height[:, None]], axis=1)
+
+
+def _proposals(qpos: np.ndarray, plane: np.ndarray) -> GraspProposals:
+    joint_pos, translation, euler = np.split(qpos, [NUM_JOINTS, NUM_JOINTS + 3], axis=1)
+    up = plane[:, :3] / np.linalg.norm(plane[:, :3], axis=1, keepdims=True)
+    return GraspProposals(
+        rotation=Rotation.from_euler("xyz", euler).as_quat(),
+        translation=translation,
+        joint_pos=joint_pos,
+        rest_rotation=np.array([rotation_to_up(normal) for normal in up]),
+    )

@@ -1,0 +1,184 @@
+"""The PointNet autoencoder behind the 64-d shape code, and the file that holds a trained one.
+
+The encoder sees points on the object's surface, in the object's frame and in metres divided by one constant: nothing is
+centred, turned or normalised per object, so the code tells objects of different size or attitude in their frame apart.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resdex_tasks.objects.geometry.surface import surface_points
+from resdex_tasks.objects.object_set import CODE_SIZE, GraspObject
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.files import read_plain, write_atomically
+from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
+
+FORMAT = "resdex-encoder-1"
+SHIPPED_ENCODER = CHECKPOINT_DIR / "object_encoder.pth"
+"""Trained on the zoo's training objects."""
+LENGTH_UNIT = 0.1
+"""m: the points that the network sees are in this unit, which makes them of order one."""
+
+
+@dataclass(frozen=True)
+class EncoderSizes:
+    """Layer sizes of the autoencoder."""
+
+    point_layers: Tuple[int, ...] = (64, 128, 256)
+    """Per-point MLP, from the 3 coordinates on; max-pooled at the end (PointNet, Qi et al. 2017)."""
+    code_layers: Tuple[int, ...] = (256,)
+    """Hidden layers between the pooled feature and the code."""
+    decoder_layers: Tuple[int, ...] = (256, 256)
+    """Hidden layers between the code and the reconstructed points."""
+    decoded_points: int = 512
+
+
+class PointAutoencoder(nn.Module):
+    """Points (B, N, 3) -> code (B, 64) -> points (B, M, 3), all in `LENGTH_UNIT`."""
+
+    def __init__(self, sizes: EncoderSizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.points = _mlp([3, *sizes.point_layers])
+        self.code = _mlp([sizes.point_layers[-1], *sizes.code_layers, CODE_SIZE])
+        self.decoder = _mlp([CODE_SIZE, *sizes.decoder_layers, 3 * sizes.decoded_points])
+
+    def encode(self, points: Tensor) -> Tensor:
+        """(B, N, 3) -> (B, 64); the order of the points does not matter."""
+        return self.code(self.points(points).amax(dim=1))
+
+    def decode(self, code: Tensor) -> Tensor:
+        """(B, 64) -> (B, M, 3)."""
+        return self.decoder(code).unflatten(1, (self.sizes.decoded_points, 3))
+
+
+def _mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    layers: List[nn.Module] = []
+    for before, after in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def chamfer(a: Tensor, b: Tensor) -> Tensor:
+    """(B,) Chamfer distance of point sets a (B, N, 3) and b (B, M, 3), in their unit:
+
+    1/2 (mean over a of the distance to the nearest point of b + mean over b of that to the nearest of a).
+
+    Distances are not squared: the result reads as how far a point lies, on average, from the other set.
+    """
+    with torch.no_grad():  # which point is nearest; the distances themselves are then exact, and cheap to differentiate
+        squared = torch.baddbmm((b * b).sum(-1)[:, None], a, b.transpose(1, 2), alpha=-2.0)
+        squared += (a * a).sum(-1)[:, :, None]
+        nearest_b, nearest_a = squared.argmin(dim=2), squared.argmin(dim=1)
+    return (_mean_distance(a, b, nearest_b) + _mean_distance(b, a, nearest_a)) / 2
+
+
+def _mean_distance(points: Tensor, others: Tensor, index: Tensor) -> Tensor:
+    """(B,) mean distance of points (B, N, 3) to the others (B, M, 3) of index (B, N)."""
+    offset = points - others.gather(1, index[..., None].expand(-1, -1, 3))
+    return (offset.square().sum(-1) + 1e-12).sqrt().mean(dim=1)  # the constant keeps the gradient finite at 0
+
+
+@dataclass
+class ObjectEncoder:
+    """A trained autoencoder and how it is to be used."""
+
+    network: PointAutoencoder
+    mean: Tensor
+    """(64,) of the training set's codes as the network gives them."""
+    std: Tensor
+    """(64,) their standard deviations."""
+    points: int
+    """Surface points that are encoded."""
+    seed: int
+    """Of these points."""
+    training: Dict[str, Any] = field(default_factory=dict)
+    """What made it: objects, settings, versions, losses; plain data."""
+
+    def __post_init__(self) -> None:
+        self.network.eval()
+        self.network.requires_grad_(False)
+
+    @property
+    def id(self) -> str:
+        """12 hexadecimal digits of everything that decides the codes; the decoder does not."""
+        digest = hashlib.sha256(repr((LENGTH_UNIT, self.points, self.seed)).encode())
+        for part in (self.network.points, self.network.code):
+            for name, weight in part.state_dict().items():
+                digest.update(name.encode() + weight.cpu().numpy().astype("<f4").tobytes())
+        for statistic in (self.mean, self.std):
+            digest.update(statistic.cpu().numpy().astype("<f4").tobytes())
+        return digest.hexdigest()[:12]
+
+    def encode_points(self, points: Tensor) -> Tensor:
+        """(B, N, 3) metres -> codes (B, 64): each number of those of the training set has mean 0 and deviation 1."""
+        return (self.network.encode(points / LENGTH_UNIT) - self.mean) / self.std
+
+    def reconstruct(self, codes: Tensor) -> Tensor:
+        """Codes (B, 64) -> points (B, M, 3), metres."""
+        return self.network.decode(codes * self.std + self.mean) * LENGTH_UNIT
+
+    def surface(self, obj: GraspObject) -> np.ndarray:
+        """(N, 3) float32, metres: the points of `obj` that are encoded, always the same."""
+        return surface_points(obj, self.points, self.seed)
+
+    def encode(self, obj: GraspObject) -> np.ndarray:
+        """(64,) float32: the shape code. One object at a time, so that its code does not depend on its company."""
+        with torch.no_grad():
+            return self.encode_points(torch.from_numpy(self.surface(obj))[None])[0].numpy()
+
+
+def write_encoder(path: Path, encoder: ObjectEncoder) -> None:
+    """Write an encoder as a self-describing file of plain data. UserError: it cannot be written.
+
+    The decoder, the larger half, which no code depends on, is stored in half precision.
+    """
+    weights = {
+        name: weight.half() if name.startswith("decoder.") else weight.float()
+        for name, weight in encoder.network.state_dict().items()
+    }
+    state = {
+        "format": FORMAT,
+        "sizes": {name: list(v) if isinstance(v, tuple) else v for name, v in vars(encoder.network.sizes).items()},
+        "length_unit": LENGTH_UNIT,
+        "points": encoder.points,
+        "seed": encoder.seed,
+        "mean": encoder.mean,
+        "std": encoder.std,
+        "weights": weights,
+        "id": encoder.id,
+        "training": encoder.training,
+    }
+    write_atomically(path, lambda partial: torch.save(state, partial))
+
+
+def read_encoder(name: str) -> ObjectEncoder:
+    """Read an encoder: a path, or "shipped".
+
+    Raises:
+        UserError: there is no such file, it is broken, or it is not an encoder.
+    """
+    path = SHIPPED_ENCODER if name == SHIPPED else Path(name)
+    if not path.is_file():
+        raise UserError(f"no encoder {name}; it must be a file, or '{SHIPPED}'")
+    if path.suffix == ".npz":
+        raise UserError(f"{path} is no encoder; if it holds shape codes, give the encoder that made them")
+    state = read_plain(path, FORMAT, "an encoder")
+    try:
+        sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in state["sizes"].items()}
+        network = PointAutoencoder(EncoderSizes(**sizes))
+        network.load_state_dict({key: weight.float() for key, weight in state["weights"].items()})
+        encoder = ObjectEncoder(network, state["mean"], state["std"], state["points"], state["seed"], state["training"])
+        whole = encoder.id == state["id"] and state["length_unit"] == LENGTH_UNIT
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is an incomplete encoder: {str(error).splitlines()[0]}") from error
+    if not whole:
+        raise UserError(f"{path} was changed after it was written: its weights are not those of encoder {state['id']}")
+    return encoder

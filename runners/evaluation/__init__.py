@@ -1,0 +1,1 @@
+"""How good it is: episodes, statistics, tables, pictures."""

@@ -1,0 +1,1 @@
+"""How it learns: PPO over rl_games."""

@@ -1,0 +1,38 @@
+"""PPO over hyper-actions: rl_games samples and stores [lambda, residual]; the environment gets the composed action."""
+
+from typing import Any, Dict
+
+import torch
+from rl_games.common import vecenv
+from torch import Tensor
+
+from runners.learning import vec_env
+from runners.learning.ppo import ResDexPlayer, ResDexPPO
+
+
+class HyperPPO(ResDexPPO):
+    """`ResDexPPO` over the network of `networks.hyper`: every action is composed (Eq. 4), then clamped."""
+
+    def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
+        config = params["config"]
+        env = vecenv.create_vec_env(config["env_name"], config["num_actors"])
+        config["vec_env"] = env
+        config["env_info"] = vec_env.hyper_spaces(env.get_env_info(), params["network"])
+        super().__init__(base_name, params)
+
+    def preprocess_actions(self, actions: Tensor) -> Tensor:
+        """Hyper-actions (N, k + 24) -> actions (N, 24). `self.obs` is still what they were sampled for."""
+        composed, _ = self.model.a2c_network.compose(self.obs["obs"], actions)
+        return composed.clamp(-1.0, 1.0)
+
+
+class HyperPlayer(ResDexPlayer):
+    """rl_games' player of a hyper-policy."""
+
+    def get_action(self, obs: Tensor, is_deterministic: bool = False) -> Tensor:
+        batch = obs if self.has_batch_dimension else obs[None]
+        with torch.no_grad():
+            out = self.model({"is_train": False, "prev_actions": None, "obs": batch, "rnn_states": None})
+        hyper_action = out["mus" if is_deterministic else "actions"]
+        action, _ = self.model.a2c_network.compose(batch, hyper_action)
+        return (action if self.has_batch_dimension else action[0]).clamp(-1.0, 1.0)

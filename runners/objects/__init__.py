@@ -1,0 +1,1 @@
+"""The objects tool: python -m runners.objects."""

@@ -1,0 +1,163 @@
+"""The command of `runners.objects` that finds grasp proposals for a set of objects (`runners/grasp_search.py`).
+
+The file is written after every batch; run again, the command goes on with the objects that are missing. Each batch
+begins with grasps of the batches before, and of a file.
+"""
+
+import argparse
+import hashlib
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from resdex_tasks.factory import SIMS, SimRequest, make_objects
+from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.proposals.file import SHIPPED_PROPOSALS, Found, read_found, write_found
+from resdex_tasks.proposals.search import MakeSim, Settings, propose
+from resdex_tasks.sims.base import GraspSim, WristLaw
+from resdex_tasks.utils.config_reader import read_config
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.files import check_can_write
+from resdex_tasks.utils.paths import SHIPPED
+from runners.policies.checkpoint import flat
+
+WITHOUT_EFFECT = ("numThreads",)
+"""Of the simulator's settings, those on which no trial depends."""
+
+
+def run(
+    path: Path,
+    make_sim: MakeSim,
+    objects: ObjectSet,
+    settings: Settings,
+    num_envs: int = 128,
+    batch: int = 44,
+    sim: Optional[Mapping[str, Any]] = None,
+    search: Optional[Mapping[str, Any]] = None,
+    quiet: Optional[bool] = None,
+    like: Optional[Path] = None,
+    at_least: int = 0,
+) -> List[Found]:
+    """Fill the file `path` with proposals of all objects, batch by batch; objects that are in it already are kept.
+
+    Args:
+        at_least: objects that are in it with fewer proposals are searched again, with more examples than before, and
+            keep what both searches found.
+        like: a file of proposals, to begin with those of similar objects.
+        sim: the configuration of simulator and hand; one file is of one simulation.
+        search: what else is noted in the file about this search.
+        quiet: whether no progress is shown; None: where no terminal shows it.
+
+    UserError: the file was made with other settings, or from objects of the same name and another shape.
+    """
+    examples: List[Found] = []
+    settings_said: Dict[str, Any] = asdict(settings)
+    if like is not None:
+        if like.resolve() == path.resolve():
+            raise UserError(f"--like and --out are both {path}; what it has already is begun with anyway")
+        examples = list(read_found(like)[0].values())
+        settings_said["like"] = hashlib.sha256(like.read_bytes()).hexdigest()[:12]
+    settings_said.update(flat(sim or {}, "sim."))
+    searches = [dict(search or {})]
+    found: Dict[str, Found] = {}
+    if path.exists():
+        found, made_before = read_found(path)
+        _check_settings(path, made_before.get("settings", {}), settings_said)
+        searches = [*made_before.get("searches", []), *searches]
+        for thing in objects:
+            if thing.name in found:
+                found[thing.name].check(thing, path)
+    missing = [thing for thing in objects if thing.name not in found or found[thing.name].count < at_least]
+    bar = tqdm(total=len(objects), initial=len(objects) - len(missing), unit="object", disable=quiet)
+    for start in range(0, len(missing), batch):
+        part = ObjectSet(missing[start : start + batch])
+        for f in propose(make_sim, part, settings, num_envs, [*examples, *found.values()], bar.update):
+            before = found.get(f.name)
+            found[f.name] = f if before is None else before.joined(f, settings.wanted)
+        write_found(path, list(found.values()), {"settings": settings_said, "searches": searches})
+        if bar.disable and not quiet:
+            print(f"{len(objects) - len(missing) + min(start + batch, len(missing))} of {len(objects)} objects")
+    bar.close()
+    return [found[thing.name] for thing in objects]
+
+
+def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """UserError where a file was made with other settings, or in another simulation."""
+    for key in sorted({*then, *now}):
+        if then.get(key) == now.get(key):
+            continue
+        if key == "like":
+            raise UserError(f"{path} was begun with another file of --like, or with none; give another file")
+        raise UserError(
+            f"{path} was made with {key}={then.get(key)}, not {now.get(key)}; "
+            "give another file, or the settings it was made with"
+        )
+
+
+def simulator(cfg: Mapping[str, Any]) -> MakeSim:
+    """How the configured simulator is built for a set of objects."""
+
+    def make(objects: ObjectSet, num_envs: int) -> GraspSim:
+        settings = dict(cfg["sim"])
+        law = read_config(WristLaw, cfg["task"]["env"]["wrist"], "task.env.wrist")
+        index = torch.arange(num_envs) % len(objects)
+        return SIMS[settings.pop("name")](SimRequest(objects, index, settings, law, cfg["sim_device"]))
+
+    return make
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, required=True, help="file to fill, .npz; what is in it already is kept")
+    for name, default in asdict(Settings()).items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    again = "search again for objects that the file has with fewer proposals: there are more examples by now"
+    parser.add_argument("--at_least", type=int, default=0, metavar="N", help=again)
+    like = "begin with the grasps that this file of proposals, or 'shipped', has for objects of a similar size"
+    parser.add_argument("--like", metavar="FILE", help=like)
+    parser.add_argument("--num_envs", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=44, help="objects in one scene, written together")
+
+
+def command(args: argparse.Namespace) -> None:
+    """The command `propose` of `runners.objects`; `args.config` is the whole configuration."""
+    settings = Settings(**{name: getattr(args, name) for name in asdict(Settings())})
+    for name in ("num_envs", "batch"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
+    if not 0 <= args.at_least <= settings.wanted:
+        raise UserError(f"--at_least is {args.at_least}; it must be 0 to {settings.wanted}, which --wanted keeps")
+    check_can_write(args.out)
+    cfg = args.config
+    objects = make_objects({**cfg["objects"], "proposals": None})  # which has all its poses at rest
+    sim = {key: value for key, value in cfg["sim"].items() if key not in WITHOUT_EFFECT}
+    sim["wrist"] = cfg["task"]["env"]["wrist"]
+    search = {
+        "objects": cfg["objects"],
+        "batch": args.batch,
+        "at_least": args.at_least,
+        "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
+    }
+    torch.set_num_threads(1)  # the simulator has the cores
+    like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like).expanduser()
+    found = run(
+        args.out,
+        simulator(cfg),
+        objects,
+        settings,
+        args.num_envs,
+        args.batch,
+        sim,
+        search,
+        like=like,
+        at_least=args.at_least,
+    )
+    counts = np.array([f.count for f in found])
+    print(f"{len(found)} objects, {counts.sum()} proposals; {100 * np.mean(counts >= 8):.1f} % have 8 or more")
+    without = [f.name for f in found if f.proposals is None]
+    if without:
+        print(f"{len(without)} without any, which keep the overhead proposal: {', '.join(without)}")

@@ -1,0 +1,1 @@
+"""Whole methods in one command."""

@@ -1,0 +1,230 @@
+"""Long work in stages: what is done is kept, what was cut goes on, and what a change touches is done anew.
+
+A stage fills a folder of its own. Beside what it makes lies `stage.json`: its settings, the hashes of the artifacts it
+consumed, whether it is done, and the hashes of the files that later stages build on. A stage is done anew exactly if
+its settings or those hashes change: a stage whose redone inputs came out as before is left alone.
+"""
+
+import hashlib
+import json
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+
+from filelock import FileLock, Timeout
+
+from resdex_tasks.utils.errors import UserError
+from runners.evaluation.summary import write_json
+from runners.policies.checkpoint import flat
+
+FORMAT = "resdex-stages-1"
+"""Goes into every fingerprint: raised when a stage would make something else of the same settings."""
+RECORD, MARK, LOG, LOCK = "stage.json", "stages.json", "stages.log", ".lock"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a finished stage left."""
+
+    name: str
+    folder: Path
+    fingerprint: str
+    """Of the settings and inputs that it was made of."""
+    files: Mapping[str, str]
+    """The files that later stages may read -> SHA-256 of their content."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """What is worth knowing of how it was made, such as versions; no part of the fingerprint."""
+
+    def __truediv__(self, file: str) -> Path:
+        """Path of one of its files."""
+        if file not in self.files:
+            raise KeyError(f"{self.name} has no file {file}")
+        return self.folder / file
+
+    @property
+    def hash(self) -> str:
+        """Of its content."""
+        return digest(dict(self.files))
+
+
+class Workspace:
+    """A folder of stages: `with Workspace(folder, kind) as workspace: a = workspace.stage(...)`.
+
+    One process at a time works in it. `stages.log` gets the time that each stage took.
+
+    Args:
+        folder: made if need be.
+        kind: plain values that never change in one folder, so that one kind of work does not replace another's results.
+
+    UserError, on entering: the folder holds something else, or work of another kind, or another process is at work.
+    """
+
+    def __init__(self, folder: Path, kind: Mapping[str, Any]) -> None:
+        self.folder, self.kind = folder, dict(kind)
+        self.artifacts: List[Artifact] = []
+        """Of the stages so far, in order."""
+
+    def __enter__(self) -> "Workspace":
+        self._check_kind()
+        self._new = not self.folder.exists()
+        with ExitStack() as undo:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._lock = FileLock(str(self.folder / LOCK))
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                raise UserError(f"another process is at work in {self.folder}; wait for it, or stop it") from None
+            except OSError as error:
+                raise UserError(f"cannot write {self.folder}: {error.strerror or error}") from error
+            undo.callback(self._lock.release)
+            if not (self.folder / MARK).exists():
+                write_json(self.folder / MARK, {"format": FORMAT, "kind": self.kind})
+            undo.pop_all()
+        return self
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._lock.release()
+        if self._new and isinstance(error, UserError) and not self.artifacts:  # bad input: as if nothing had been asked
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_kind(self) -> None:
+        if not self.folder.is_dir():
+            return
+        mark = _read_json(self.folder / MARK)
+        if mark is None:
+            if any(path.name != LOCK for path in self.folder.iterdir()):
+                raise UserError(f"{self.folder} holds something else already; name a new folder")
+        elif mark.get("format") != FORMAT:
+            raise UserError(f"{self.folder} was made by another version of this program; name a new folder")
+        elif mark.get("kind") != self.kind:
+            theirs, ours = (", ".join(f"{k}={v}" for k, v in kind.items()) for kind in (mark["kind"], self.kind))
+            raise UserError(f"{self.folder} holds the work of {theirs}, this is {ours}; name a new folder")
+
+    def stage(
+        self,
+        name: str,
+        title: str,
+        fill: Callable[[Path], None],
+        outputs: Sequence[str],
+        settings: Mapping[str, Any],
+        inputs: Sequence[Artifact] = (),
+        about: Optional[Mapping[str, Any]] = None,
+    ) -> Artifact:
+        """Do a stage, unless it is done.
+
+        Args:
+            name: of its folder.
+            title: what it does, for the person who waits.
+            fill: makes the outputs in the folder it is given. It may find there what an earlier call with the same
+                settings and inputs had made before it was cut, and should go on from it.
+            outputs: the files that it makes and later stages may read.
+            settings: plain values that decide the result.
+            inputs: the artifacts that decide the result, in their order.
+            about: to be kept with the artifact.
+
+        UserError: an output of the finished stage was changed by someone else since.
+        """
+        folder, consumed = self.folder / name, [[artifact.name, artifact.hash] for artifact in inputs]
+        settings = json.loads(json.dumps(settings))  # as it will be read back: tuples are lists
+        mark = digest([FORMAT, settings, consumed, list(outputs)])[:16]
+        record = _read_json(folder / RECORD)
+        if record is not None and record["done"] and record["fingerprint"] == mark:
+            missing = [file for file in record["files"] if not (folder / file).is_file()]
+            if not missing:
+                self._check_unchanged(folder, record["files"])
+                print(f"[{name}] done already", flush=True)
+                return self._add(name, folder, record)
+            why = f": anew, {missing[0]} is gone"
+            record = None
+        elif record is not None and record["fingerprint"] == mark:
+            why = ": goes on"
+        else:
+            why = "" if record is None else f": anew, {_difference(record, settings, consumed)}"
+            record = None
+        print(f"\n[{name}] {title}{why}", flush=True)
+        if record is None:
+            _clear(folder)
+            record = {"done": False, "fingerprint": mark, "settings": settings, "inputs": consumed, "files": {}}
+            write_json(folder / RECORD, record)
+        started = time.time()
+        try:
+            fill(folder)
+        except UserError:
+            if [path.name for path in folder.iterdir()] == [RECORD]:
+                _clear(folder)
+            raise
+        record.update(done=True, files={file: file_hash(folder / file) for file in outputs}, about=dict(about or {}))
+        write_json(folder / RECORD, record)
+        self._log(f"{name} took {time.time() - started:.1f} s")
+        return self._add(name, folder, record)
+
+    def _add(self, name: str, folder: Path, record: Mapping[str, Any]) -> Artifact:
+        self.artifacts.append(Artifact(name, folder, record["fingerprint"], record["files"], record["about"]))
+        return self.artifacts[-1]
+
+    def _check_unchanged(self, folder: Path, files: Mapping[str, str]) -> None:
+        for file, known in files.items():
+            if file_hash(folder / file) != known:
+                raise UserError(
+                    f"{folder / file} was changed after its stage had made it; remove the folder {folder} and it is "
+                    "made anew, or name a new folder for all"
+                )
+
+    def _log(self, text: str) -> None:
+        with (self.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+
+
+def digest(content: Any) -> str:
+    """SHA-256 of plain data."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's content."""
+    out = hashlib.sha256()
+    with path.open("rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            out.update(block)
+    return out.hexdigest()
+
+
+def clear_all_but_record(folder: Path) -> None:
+    """For a stage that cannot go on from what it finds."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != RECORD:
+            path.unlink()
+
+
+def _clear(folder: Path) -> None:
+    """Remove a stage. Its record goes first: a folder without one is never taken for somebody's work half done."""
+    if folder.is_dir():
+        if (folder / RECORD).exists():
+            (folder / RECORD).unlink()
+        shutil.rmtree(folder)
+
+
+def _difference(record: Mapping[str, Any], settings: Mapping[str, Any], consumed: Sequence[Sequence[str]]) -> str:
+    """What changed since the record, in words."""
+    before, now = flat(record["settings"]), flat(settings)
+    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if not keys:
+        known = {tuple(row) for row in record["inputs"]}
+        keys = [name for name, content in consumed if (name, content) not in known] or ["what it is made of"]
+    more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
+    return f"{', '.join(keys[:3])}{more} changed"
+
+
+def _read_json(path: Path) -> Optional[Dict[str, Any]]:
+    """None where there is no such file. Our files appear whole or not at all."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error

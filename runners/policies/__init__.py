@@ -1,0 +1,1 @@
+"""What was learned: checkpoints, and policies out of them."""

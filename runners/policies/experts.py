@@ -1,0 +1,116 @@
+"""Base experts out of their checkpoints: read, checked against each other, stacked for a hyper-policy."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import torch
+from torch import Tensor
+
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
+from resdex_tasks.networks.experts import ExpertsSpec
+from resdex_tasks.observations import SIZES
+from resdex_tasks.utils.errors import UserError
+from runners.policies import checkpoint as checkpoints
+
+ACTOR = "a2c_network.actor_mlp."
+
+
+@dataclass(frozen=True)
+class ExpertBundle:
+    """k experts of one shape."""
+
+    spec: ExpertsSpec
+    weights: Dict[str, Tensor]
+    """The state of `networks.experts.FrozenExperts`."""
+
+
+@dataclass(frozen=True)
+class _Expert:
+    name: str
+    id: str
+    objects: str
+    layout: Dict[str, Any]
+    layers: List[Tuple[Tensor, Tensor]]
+    mean: Tensor
+    var: Tensor
+
+
+def read_experts(names: Sequence[str]) -> ExpertBundle:
+    """Read k checkpoints of base policies, by path or shipped name, into one bundle.
+
+    UserError: there are none; one is no base policy, was built otherwise than the first, or is there twice.
+    """
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"experts is {names!r}; it must be a list of checkpoints: experts=[a.pth,b.pth]")
+    if not names:
+        raise UserError("experts is empty; a hyper-policy mixes at least one base expert")
+    experts = [_read(name) for name in names]
+    first = experts[0]
+    for i, expert in enumerate(experts):
+        for key, value in expert.layout.items():
+            if value != first.layout[key]:
+                raise UserError(
+                    f"{expert.name} has {key}={value}, {first.name} has {key}={first.layout[key]}: "
+                    "the experts of one bundle must be built alike"
+                )
+        for other in experts[:i]:
+            if other.id == expert.id:
+                raise UserError(f"{other.name} and {expert.name} are the same expert; each may be in the bundle once")
+    spec = ExpertsSpec(
+        objects=tuple(e.objects for e in experts),
+        ids=tuple(e.id for e in experts),
+        units=tuple(first.layout["units"]),
+        activation=first.layout["activation"],
+        observation_size=SIZES[first.layout["kind"]],
+        normalize_input=first.layout["normalize_input"],
+    )
+    weights = {}
+    for i in range(len(spec.layers)):
+        # a linear layer computes x W^T + b
+        weights[f"weight_{i}"] = torch.stack([e.layers[i][0].t() for e in experts])
+        weights[f"bias_{i}"] = torch.stack([e.layers[i][1][None] for e in experts])
+    if spec.normalize_input:
+        weights["mean"] = torch.stack([e.mean[None] for e in experts])
+        weights["var"] = torch.stack([e.var[None] for e in experts])
+    return ExpertBundle(spec, weights)
+
+
+def _read(name: str) -> _Expert:
+    state = checkpoints.read_checkpoint(name)
+    network: Mapping[str, Any] = state["train"]["network"]
+    if "experts" in network:
+        raise UserError(f"{name} is a hyper-policy, not a base expert")
+    if state["kind"] not in SIZES:
+        raise UserError(f"{name} holds a '{state['kind']}' policy; an expert is a base policy")
+    checkpoints.check_sees(state, state["kind"], name)
+    for key, wanted in (("name", "actor_critic"), ("separate", True)):
+        if network.get(key) != wanted:
+            raise UserError(f"{name} has train.params.network.{key}={network.get(key)}; an expert needs {wanted}")
+    layout = {
+        "kind": state["kind"],
+        "units": list(network["mlp"]["units"]),
+        "activation": network["mlp"]["activation"],
+        "normalize_input": bool(state["train"]["normalize_input"]),
+    }
+    if network["mlp"].get("d2rl"):
+        raise UserError(f"{name} has train.params.network.mlp.d2rl=True; an expert needs plain layers")
+    model: Mapping[str, Tensor] = state["model"]
+    try:
+        layers = [(model[f"{ACTOR}{2 * i}.weight"], model[f"{ACTOR}{2 * i}.bias"]) for i in range(len(layout["units"]))]
+        layers.append((model["a2c_network.mu.weight"], model["a2c_network.mu.bias"]))
+        empty = torch.zeros(0)
+        mean, var = (
+            model[f"running_mean_std.running_{key}"].float() if layout["normalize_input"] else empty
+            for key in ("mean", "var")
+        )
+    except KeyError as error:
+        raise UserError(f"{name} is an incomplete checkpoint: its model lacks {error}") from error
+    sizes = [SIZES[layout["kind"]], *layout["units"], NUM_ACTIONS]
+    for (weight, bias), inputs, outputs in zip(layers, sizes, sizes[1:]):
+        if weight.shape != (outputs, inputs) or bias.shape != (outputs,):
+            raise UserError(f"{name} has a layer of shape {tuple(weight.shape)} where it says {(outputs, inputs)}")
+    digest = hashlib.sha256()
+    for tensor in [t for layer in layers for t in layer] + [mean, var]:
+        digest.update(tensor.detach().contiguous().numpy().tobytes())
+    return _Expert(name, digest.hexdigest()[:12], "+".join(state.get("objects", ["?"])), layout, layers, mean, var)
