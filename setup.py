@@ -10,7 +10,7 @@ setup(
     ],
     package_dir={"resdex_tasks.cfg": "cfg", "resdex_tasks.checkpoints": "checkpoints"},
     package_data={
-        "resdex_tasks.cfg": ["*.yaml", "*/*.yaml"],
+        "resdex_tasks.cfg": ["*.yaml", "*/*.yaml", "*/*/*/*.yaml"],
         "resdex_tasks.checkpoints": ["*.pth", "*.npz", "*.md", "*.yaml"],
         "resdex_tasks.objects.zoo": ["*.yaml"],
     },

@@ -161,7 +161,7 @@ def picture(shape: Union[GraspObject, np.ndarray], colour: Sequence[float], side
             mesh = spec.add_mesh(name=f"piece{i}", inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX)
             mesh.uservert, mesh.userface = piece.vertices.ravel(), piece.faces.ravel()
             body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=f"piece{i}", rgba=rgba)
-        points = np.concatenate([piece.vertices for piece in shape.pieces])
+        points = shape.vertices
     else:
         points = shape
         for point in points:

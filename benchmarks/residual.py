@@ -17,10 +17,11 @@ from typing import Dict, List, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
+from runners.policies.warm_start import shipped_experts
+
 from benchmarks.report import machine, run
 from resdex_tasks.utils.errors import UserError
 from runners.evaluation import tables as report
-from runners.policies.warm_start import shipped_experts
 
 ROOT = Path(__file__).resolve().parents[1]
 

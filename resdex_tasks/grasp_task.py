@@ -5,8 +5,8 @@ IsaacGymEnvs' tasks.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Dict, Tuple
+from dataclasses import dataclass, fields
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,83 +16,94 @@ from resdex_tasks import rewards
 from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
 from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
-from resdex_tasks.observations import SIZES, full_observation
-from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim
-from resdex_tasks.utils.config_reader import camel_case
-from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.rotations import quat_mul, quat_rotate, rotate_yaw, yaw_quat
+from resdex_tasks.observations import SIZES, full_observation, narrow
+from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim, Overflow, WristLaw
+from resdex_tasks.utils.config_reader import setting
+from resdex_tasks.utils.rotations import axis_quat, quat_mul, quat_rotate, rotate_yaw, yaw_quat
 from resdex_tasks.utils.tensors import constant
 
-PROPOSALS = ("first", "random")
-HAND_YAWS = ("random", "proposal")
-OBJECT_SAMPLINGS = ("fixed", "random")
+
+@dataclass(frozen=True)
+class StartConfig:
+    """`task.env.start`: how two starts with one object differ. Each is uniform within +- its value; 0 is the paper."""
+
+    object_offset: float = setting(at_least=0)
+    """m, of the object along x and y."""
+    hand_offset: float = setting(at_least=0)
+    """m, of the hand along x, y and z."""
+    hand_tilt: float = setting(at_least=0)
+    """rad, of the hand about its x and y axes."""
+    hand_yaw: float = setting(at_least=0)
+    """rad, of the hand about z, added to what `TaskConfig.hand_yaw` says."""
+
+    @property
+    def varies(self) -> bool:
+        return any(getattr(self, f.name) > 0 for f in fields(self))
 
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """`task.env` (but for the settings of the simulator)."""
+    """`task.env`"""
 
-    observation: str
-    """'base': the 153 numbers without geometry; 'full': all 227."""
-    episode_length: int
+    num_envs: int = setting(at_least=1)
+    observation: str = setting(choices=tuple(SIZES))
+    """Observation group of the policy: 'base' without geometry, 'full' with it."""
+    episode_length: int = setting(at_least=1)
     """Control steps; no early end."""
-    goal_height: float
+    goal_height: float = setting(above=0)
     """m above the table's centre: 0.2 in the paper, 0.3 in the official code."""
-    object_drop_height: float
+    object_drop_height: float = setting(above=0)
     """m above the table, of the object's frame at reset (A.1: 10 cm)."""
-    hand_height: float
+    hand_height: float = setting(above=0)
     """m above the table, of the hand's root at reset (A.1: 20 cm)."""
-    clip_observations: float
-    clip_actions: float
-    object_sampling: str
+    clip_observations: float = setting(above=0)
+    clip_actions: float = setting(above=0)
+    object_sampling: str = setting(choices=("fixed", "random"))
     """'fixed': an environment keeps its object; 'random': it draws one of the set at every reset, so that few
     environments meet all objects."""
-    proposal: str
+    proposal: str = setting(choices=("first", "random"))
     """Which proposal of the object an episode uses: 'first', or 'random' at every reset."""
-    hand_yaw: str
+    hand_yaw: str = setting(choices=("random", "proposal"))
     """The hand's yaw at reset, which also turns the frame of observation and action: 'random' whatever the object's
     yaw, or 'proposal': as in the episode's proposal, relative to the object (the official code)."""
     stagger_episodes: bool
     """Start the very first episodes at random steps, so that resets spread over time."""
+    start: StartConfig
     reward: rewards.RewardConfig
+    wrist: WristLaw
 
-    def __post_init__(self) -> None:
-        for key, value, known in (
-            ("observation", self.observation, tuple(SIZES)),
-            ("objectSampling", self.object_sampling, OBJECT_SAMPLINGS),
-            ("proposal", self.proposal, PROPOSALS),
-            ("handYaw", self.hand_yaw, HAND_YAWS),
-        ):
-            if value not in known:
-                raise UserError(f"task.env.{key} is '{value}'; it can be {' or '.join(known)}")
-        if self.episode_length < 1:
-            raise UserError(f"task.env.episodeLength is {self.episode_length}; it must be at least 1")
-        for key in ("goal_height", "object_drop_height", "hand_height", "clip_observations", "clip_actions"):
-            value = getattr(self, key)
-            if not 0 < value < math.inf:
-                raise UserError(f"task.env.{camel_case(key)} is {value}; it must be a positive number")
-        unknown = [t for t in self.reward.terms if t not in rewards.TERMS]
-        if unknown:
-            raise UserError(f"task.env.reward.terms has '{unknown[0]}'; the terms are {', '.join(rewards.TERMS)}")
+
+@dataclass(frozen=True)
+class Health:
+    """What went wrong in the simulator since the task was made."""
+
+    num_diverged: int
+    """Episodes that ended because the physics broke down."""
+    overflows: List[Overflow]
+    """The engine's buffers, also those that were never too small."""
 
 
 class GraspTask:
     """N environments that grasp and lift, vectorised.
 
-    `step` returns the observation of the *next* episode where an episode ended, with `extras` describing the ended
-    ones: `time_outs` (N,) bool, `latched` and `held` (N,) bool (success ever, and at the last step), `diverged` (N,);
-    `distances` (`rewards.Distances`) are those of the step, before any reset.
+    `step` returns the observations of the *next* episode where an episode ended, with `extras` describing the ended
+    ones: `time_outs` (N,) bool, `success_once` and `success_at_end` (N,) bool (within 5 cm of the goal at some step,
+    and at the last one), `diverged` (N,); `distances` (`rewards.Distances`) are those of the step, before any reset.
 
     Args:
         sim: the simulator.
         objects: the set that `sim.object_index` points into.
         config: settings.
         seed: of everything random in the task.
+        groups: the observation groups that `step` and `reset` return; default: the policy's own, `config.observation`.
     """
 
-    def __init__(self, sim: GraspSim, objects: ObjectSet, config: TaskConfig, seed: int) -> None:
+    def __init__(
+        self, sim: GraspSim, objects: ObjectSet, config: TaskConfig, seed: int, groups: Optional[Sequence[str]] = None
+    ) -> None:
         self.sim, self.objects, self.config = sim, objects, config
         self.num_envs, self.device = sim.num_envs, sim.device
+        self.groups = tuple(groups or (config.observation,))
         self.num_obs, self.num_actions = SIZES[config.observation], NUM_ACTIONS
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
@@ -108,11 +119,11 @@ class GraspTask:
         self.yaw = torch.zeros(n, device=device)
         self.proposal_index = torch.zeros(n, dtype=torch.int64, device=device)
         self.progress = torch.zeros(n, dtype=torch.int64, device=device)
-        self.latched = torch.zeros(n, dtype=torch.bool, device=device)
+        self.success_once = torch.zeros(n, dtype=torch.bool, device=device)
         self.rest_height = torch.zeros(n, device=device)
         self.reward_sums = {name: torch.zeros(n, device=device) for name in config.reward.terms}
         self.num_diverged = 0
-        self.obs = torch.zeros(n, self.num_obs, device=device)
+        self.obs = {group: torch.zeros(n, SIZES[group], device=device) for group in self.groups}
 
     def _load_proposals(self) -> None:
         """All proposals of all objects as one table; `_first[i]` and `_count[i]` find those of object i."""
@@ -131,20 +142,32 @@ class GraspTask:
         self._count = torch.tensor(counts, device=self.device)
         self._first = self._count.cumsum(0) - self._count
         # the object's frame above the table when it rests as the proposal says
-        heights = [
-            rest_heights(np.concatenate([p.vertices for p in o.pieces]), o.proposals.rest_rotation)
-            for o in self.objects
-        ]
+        heights = [rest_heights(o.vertices, o.proposals.rest_rotation) for o in self.objects]
         self._rest_height = torch.tensor(np.concatenate(heights), dtype=torch.float32, device=self.device)
 
-    def reset(self) -> Tensor:
-        """Start a new episode everywhere. Returns the observation (N, num_obs)."""
-        self.reset_idx(torch.arange(self.num_envs, device=self.device))
+    def reset(self, object_index: Optional[Tensor] = None, seed: Optional[int] = None) -> Dict[str, Tensor]:
+        """Start a new episode everywhere.
+
+        Args:
+            object_index: (N,) int64, which object of the set each environment gets; default: as configured.
+            seed: starts the task's random numbers again; default: they go on.
+
+        Returns:
+            The observations: group -> (N, size).
+        """
+        every = torch.arange(self.num_envs, device=self.device)
+        if seed is not None:
+            self.generator.manual_seed(seed)
+        if object_index is not None:
+            if self.config.object_sampling != "fixed":
+                raise ValueError("the task draws objects itself: object_sampling must be 'fixed'")
+            self.sim.put_objects(every, object_index.to(self.device))
+        self.reset_idx(every)
         if self.config.stagger_episodes:
             self.progress = torch.randint(
                 self.config.episode_length, (self.num_envs,), generator=self.generator, device=self.device
             )
-        self.obs = self.compute_observations()
+        self.obs = self.observe(self.groups)
         return self.obs
 
     def reset_idx(self, env_ids: Tensor) -> None:
@@ -167,26 +190,34 @@ class GraspTask:
             yaw = (2 * uniform[2] - 1) * math.pi
         else:
             yaw = _heading(quat_mul(object_quat, self._rotation[proposal]))
+
+        def above_table(height: float) -> Tensor:
+            return constant((0.0, 0.0, TABLE_HEIGHT + height), self.device).expand(n, 3)
+
+        hand, obj = above_table(self.config.hand_height), above_table(self.config.object_drop_height)
+        palm, start = self._palm_down.expand(n, 4), self.config.start
+        if start.varies:
+            noise = 2 * torch.rand(n, 8, generator=self.generator, device=self.device) - 1
+            yaw = yaw + start.hand_yaw * noise[:, 0]
+            hand = hand + start.hand_offset * noise[:, 1:4]
+            obj = obj + torch.nn.functional.pad(start.object_offset * noise[:, 4:6], (0, 1))
+            tilt = quat_mul(*(axis_quat(axis, start.hand_tilt * noise[:, 6 + axis]) for axis in (0, 1)))
+            palm = quat_mul(tilt, palm)
         self.yaw[env_ids] = yaw
-
-        def pose(height: float, quat: Tensor) -> Tensor:
-            position = constant((0.0, 0.0, TABLE_HEIGHT + height), self.device)
-            return torch.cat((position.expand(n, 3), quat), dim=1)
-
         self.sim.reset(
             env_ids,
-            root_pose=pose(self.config.hand_height, quat_mul(yaw_quat(yaw), self._palm_down.expand(n, 4))),
+            root_pose=torch.cat((hand, quat_mul(yaw_quat(yaw), palm)), dim=1),
             joint_pos=torch.zeros(n, len(JOINTS), device=self.device),
-            object_pose=pose(self.config.object_drop_height, object_quat),
+            object_pose=torch.cat((obj, object_quat), dim=1),
         )
         self.rest_height[env_ids] = TABLE_HEIGHT + self._rest_height[proposal]
         self.actions[env_ids] = 0
         self.progress[env_ids] = 0
-        self.latched[env_ids] = False
+        self.success_once[env_ids] = False
         for total in self.reward_sums.values():
             total[env_ids] = 0
 
-    def step(self, actions: Tensor) -> Tuple[Tensor, Tensor, Tensor, Dict]:
+    def step(self, actions: Tensor) -> Tuple[Dict[str, Tensor], Tensor, Tensor, Dict]:
         """One control step.
 
         Args:
@@ -194,7 +225,7 @@ class GraspTask:
                 +-clip_actions.
 
         Returns:
-            observation (N, num_obs), reward (N,), done (N,) bool, extras.
+            observations (group -> (N, size)), reward (N,), done (N,) bool, extras.
         """
         self.pre_physics_step(actions)
         return self.post_physics_step()
@@ -210,8 +241,8 @@ class GraspTask:
             wrist_torque=rotate_yaw(self.actions[:, 3:6], cos, sin) * law.max_torque,
         )
 
-    def post_physics_step(self) -> Tuple[Tensor, Tensor, Tensor, Dict]:
-        """Pay for the step, end episodes, observe."""
+    def post_physics_step(self) -> Tuple[Dict[str, Tensor], Tensor, Tensor, Dict]:
+        """Reward the step, reset what ended, observe."""
         self.progress += 1
         reward, distances = self.compute_reward()
         near = distances.goal <= rewards.SUCCESS_RADIUS
@@ -219,21 +250,21 @@ class GraspTask:
         diverged = self.sim.diverged | ~self.sim.state().finite()
         reward = torch.where(diverged, torch.zeros_like(reward), reward)
         near = near & ~diverged
-        self.latched |= near
+        self.success_once |= near
         time_outs = (self.progress >= self.config.episode_length) & ~diverged
         done = time_outs | diverged
         self.num_diverged += int(diverged.sum())
         extras = {
             "time_outs": time_outs,
-            "latched": self.latched.clone(),
-            "held": near,
+            "success_once": self.success_once.clone(),
+            "success_at_end": near,
             "diverged": diverged,
             "goal_distance": distances.goal,
             "distances": distances,
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
         }
         self.reset_idx(done.nonzero(as_tuple=True)[0])
-        self.obs = self.compute_observations()
+        self.obs = self.observe(self.groups)
         return self.obs, reward, done, extras
 
     def compute_reward(self) -> Tuple[Tensor, rewards.Distances]:
@@ -252,14 +283,19 @@ class GraspTask:
         """(N, 64) shape code of the object in each environment, zeros where it has none."""
         return self._codes[self.sim.object_index]
 
-    def compute_observations(self) -> Tensor:
-        """The configured observation of the current state, clipped. (N, num_obs)"""
-        obs = full_observation(
+    def observe(self, groups: Sequence[str]) -> Dict[str, Tensor]:
+        """Observation groups of the current state, clipped: name -> (N, size)."""
+        full = full_observation(
             self.sim.state(), self.sim.joint_limits, self.yaw, self.actions, self.goal, self.object_code
         )
-        return obs[:, : self.num_obs].clamp(-self.config.clip_observations, self.config.clip_observations)
+        clip = self.config.clip_observations
+        return {group: narrow(full, group).clamp(-clip, clip) for group in groups}
 
-    _SAVED = ("actions", "yaw", "proposal_index", "progress", "latched", "rest_height", "obs")
+    def health(self) -> Health:
+        """What went wrong so far."""
+        return Health(self.num_diverged, self.sim.overflows())
+
+    _SAVED = ("actions", "yaw", "proposal_index", "progress", "success_once", "rest_height")
 
     def get_state(self) -> dict:
         """Everything needed to continue, bit-exactly where the simulator is deterministic (for checkpoints)."""
@@ -268,6 +304,7 @@ class GraspTask:
             "sim": self.sim.get_state(),
             "generator": self.generator.get_state(),
             "num_diverged": self.num_diverged,
+            "obs": {group: value.clone() for group, value in self.obs.items()},
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
             **{name: getattr(self, name).clone() for name in self._SAVED},
         }
@@ -277,6 +314,7 @@ class GraspTask:
         self.sim.set_state(state["sim"])
         self.generator.set_state(state["generator"])
         self.num_diverged = state["num_diverged"]
+        self.obs = {group: value.clone().to(self.device) for group, value in state["obs"].items()}
         self.reward_sums = {name: total.clone().to(self.device) for name, total in state["reward_sums"].items()}
         for name in self._SAVED:
             setattr(self, name, state[name].clone().to(self.device))

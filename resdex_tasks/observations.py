@@ -1,4 +1,4 @@
-"""The 227 numbers that a policy may see, as named blocks; every slice in the project comes from here.
+"""What policies see: 227 numbers in named blocks, and the groups of them; every slice in the project comes from here.
 
 All vectors and rotations are expressed in the yaw-aligned frame: the world frame turned about z by the yaw with which
 the hand started the episode, so that nothing depends on how the scene is turned about z.
@@ -55,24 +55,31 @@ BLOCKS: Dict[str, Block] = _layout(
 )
 NUM_PROPRIOCEPTION = BLOCKS["last_action"].start
 """123: the paper's J."""
-NUM_BASE = BLOCKS["object_quat"].start
-"""153: what a geometry-unaware base policy sees (Sec. 4.1), a prefix of the full observation."""
-NUM_FULL = BLOCKS["object_code"].start + CODE_SIZE
-"""227: what the hyper-policy sees."""
 
-SIZES = {"base": NUM_BASE, "full": NUM_FULL}
-"""`env.observation` -> observation size."""
+_LAST_BLOCK = {"proprioception": "last_action", "base": "goal_offset", "full": "object_code"}
+"""Every group begins with the first block: the one that it ends with says all."""
+SIZES: Dict[str, int] = {group: BLOCKS[last].slice.stop for group, last in _LAST_BLOCK.items()}
+"""Observation group -> its size. `proprioception` (147): the paper's J and the last action. `base` (153): what a
+geometry-unaware base policy sees, these and the object's position (Sec. 4.1). `full` (227): what the hyper-policy sees.
+"""
 
 
-def layout(num_obs: int) -> Dict[str, int]:
-    """The blocks of an observation of the first `num_obs` numbers: name -> size, in order. For checkpoints."""
-    return {name: block.size for name, block in BLOCKS.items() if block.start < num_obs}
+def layout(group: str) -> Dict[str, int]:
+    """The blocks of an observation group: name -> size, in order."""
+    return {name: block.size for name, block in BLOCKS.items() if block.start < SIZES[group]}
+
+
+def narrow(observation: Tensor, group: str) -> Tensor:
+    """What `group` sees of an observation (N, size) of the same or a larger group. (N, SIZES[group])"""
+    if observation.shape[1] < SIZES[group]:
+        raise ValueError(f"an observation of {observation.shape[1]} numbers does not hold the group '{group}'")
+    return observation[:, : SIZES[group]]
 
 
 def full_observation(
     state: SimState, joint_limits: Tensor, yaw: Tensor, last_action: Tensor, goal: Tensor, object_code: Tensor
 ) -> Tensor:
-    """The full observation, not yet clipped.
+    """The observation group `full`, not yet clipped.
 
     Args:
         joint_limits: (22, 2) rad.

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.sims.base import SimState
-from resdex_tasks.utils.config_reader import camel_case
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.config_reader import setting
 from resdex_tasks.utils.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle
 from resdex_tasks.utils.tensors import constant
 
+TERMS = ("pose", "proposal", "reach", "lift", "move", "bonus")
 FINGERS_NEAR = 0.6
 """m: the flag of d_fingers."""
 PALM_NEAR = 0.12
@@ -28,19 +28,19 @@ SUCCESS_RADIUS = 0.05
 class RewardConfig:
     """`task.env.reward`. The presets `paper` and `official` are two sets of these values."""
 
-    terms: List[str]
+    terms: List[str] = setting(choices=TERMS, filled=True)
     """Which of pose, proposal, reach, lift, move, bonus are summed."""
-    palm_point: List[float]
+    palm_point: List[float] = setting(length=3)
     """The palm's point that d_palm measures from, in the palm's frame, m."""
-    finger_point: List[float]
+    finger_point: List[float] = setting(length=3)
     """The fingertips' point that d_fingers measures from, in the distal body's frame, m."""
-    palm_distance_cap: Optional[float]
+    palm_distance_cap: Optional[float] = setting(above=0)
     """r_reach counts no more than this palm distance; null: uncapped."""
-    fingers_distance_cap: Optional[float]
+    fingers_distance_cap: Optional[float] = setting(above=0)
     """r_reach counts no more than this sum of fingertip distances; null: uncapped."""
     pose_weight: float
     """Weight of -||q* - q||_1 in r_pose."""
-    proposal_weights: List[float]
+    proposal_weights: List[float] = setting(length=3)
     """Weights of -D_t, -D_R and -D_q in r_proposal: UniDexGrasp's alpha * ||g - g_t||."""
     move_joint_gate: Optional[float]
     """r_move needs ||q* - q||_1 <= this, rad; null: no such gate (the hyper-policy's second stage)."""
@@ -52,13 +52,6 @@ class RewardConfig:
     """r_lift needs the object this far above its resting height, m; null: contact alone."""
     lift_flat_height: Optional[float]
     """r_lift is a flat 0.2 once the object is this high, m; null: never."""
-
-    def __post_init__(self) -> None:
-        if not self.terms:
-            raise UserError("task.env.reward.terms is empty; a reward needs at least one term")
-        for key in ("palm_point", "finger_point", "proposal_weights"):
-            if len(getattr(self, key)) != 3:
-                raise UserError(f"task.env.reward.{camel_case(key)} needs three numbers, not {getattr(self, key)}")
 
 
 @dataclass
@@ -175,6 +168,3 @@ def reward_terms(
         "bonus": lambda: bonus_reward(d),
     }
     return {name: every[name]() for name in config.terms}
-
-
-TERMS = ("pose", "proposal", "reach", "lift", "move", "bonus")

@@ -3,20 +3,21 @@
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
-from omegaconf import DictConfig
-
-from resdex_tasks.objects.object_set import SPLITS
+from resdex_tasks.objects.object_set import SPLITS, ObjectSet
+from resdex_tasks.objects.sources import ZooConfig
 from resdex_tasks.utils.errors import UserError
-from runners.config import load_config
-from runners.evaluation.run import test
+from runners.config import RunConfig, load_config
+from runners.evaluation.run import evaluate_checkpoint
 from runners.learning.monitor import TrainingStopped
-from runners.learning.train import train
+from runners.learning.train import LAST, TrainingResult, train
+from runners.policies.policy import Policy
+from runners.viewer.film import film
 
 STAGE_2 = "_stage2"
 """Ending of the name of the folder of a second stage that follows a first."""
-OWN = ("stage1", "checkpoint", "experiment", "experts")
+NOT_INHERITED_KEYS = ("stage1", "checkpoint", "experiment", "experts")
 """Keys of a training that do not hold for what follows it."""
 EVALUATED_OBJECTS, EVALUATED_EPISODES = 132, 500
 """At most so many objects of each split, and at least so many episodes of each, in the evaluation after a training."""
@@ -38,18 +39,18 @@ Every key of cfg/ can be set: train.params.config.gamma=0.97, task.env.goalHeigh
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
-    overrides = list(sys.argv[1:] if argv is None else argv)
-    if any(o in ("-h", "--help") for o in overrides):
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if any(argument in ("-h", "--help") for argument in arguments):
         print(USAGE)
         return 0
     try:
-        cfg, said = load_config(overrides)
-        if said:
-            print(said)
-        if cfg.test:
-            test(cfg)
+        config = load_config(arguments)
+        if config.notice:
+            print(config.notice)
+        if config.command.test:
+            _evaluate(config)
         else:
-            _train(cfg, overrides)
+            _train(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -58,44 +59,67 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 0
 
 
-def _train(cfg: DictConfig, overrides: Sequence[str]) -> None:
-    """One training, and what follows it: the second stage, then an evaluation on all splits."""
-    follows = cfg.follow_up and not cfg.multi_gpu
-    if follows and cfg.task.next is not None and cfg.experiment:
-        taken = Path(cfg.runs_dir) / f"{cfg.experiment}{STAGE_2}"
-        if (taken / "nn" / "last.pth").exists():
+def _evaluate(config: RunConfig, objects: Optional[ObjectSet] = None) -> None:
+    evaluation = evaluate_checkpoint(config, objects)
+    if config.command.capture_video:
+        film(config, evaluation.policy, evaluation.folder, evaluation.objects)
+
+
+def _train(config: RunConfig, objects: Optional[ObjectSet] = None) -> None:
+    """One training, and what follows it: the second stage, then an evaluation on all splits.
+
+    Args:
+        objects: the set, where a training before it made the same.
+    """
+    command = config.command
+    follows = command.follow_up and not command.multi_gpu
+    if follows and config.task.next is not None and command.experiment:
+        taken = Path(command.runs_dir) / f"{command.experiment}{STAGE_2}"
+        if (taken / LAST).exists():
             raise UserError(
                 f"{taken} holds a training: name another experiment, or stop after this stage: follow_up=false"
             )
-    folder = train(cfg, overrides)
-    last = f"{folder}/nn/last.pth"
-    if cfg.task.next is not None:
-        kept = _without(overrides, "task", *OWN)
-        more = [f"task={cfg.task.next}", f"stage1={last}", f"experiment={folder.name}{STAGE_2}"]
-        if not follows:
-            if int(os.environ.get("RANK", "0")) == 0:
-                print(f"what follows: train.py {' '.join(more)} ...")
-            return
-        print(f"\n{cfg.task.next}, from {last}")
-        _train(load_config([*kept, *more])[0], [*kept, *more])
-    elif follows and cfg.task.stage is not None:
-        print(f"\nevaluation of {last}")
-        more = [*_on_all_splits(cfg), f"checkpoint={last}", f"experiment={folder.name}"]
-        test(load_config([*_without(overrides, *OWN), *more])[0])
+    result = train(config, objects)
+    if command.capture_video and int(os.environ.get("RANK", "0")) == 0:
+        film(config, Policy.load(config.read(result.last)), result.folder, result.objects)
+    if config.task.next is not None:
+        _train_next(config, result, follows)
+    elif follows and config.task.stage is not None:
+        print(f"\nevaluation of {result.last}")
+        changes = {"test": True, "checkpoint": str(result.last), "experiment": result.folder.name}
+        on_splits = _on_all_splits(config)
+        _evaluate(
+            config.changed({**on_splits, **changes}, without=NOT_INHERITED_KEYS), None if on_splits else result.objects
+        )
 
 
-def _without(overrides: Sequence[str], *keys: str) -> List[str]:
-    return [o for o in overrides if o.split("=", 1)[0] not in keys]
+def _train_next(config: RunConfig, result: TrainingResult, follows: bool) -> None:
+    """The training that follows a first stage, or how to start it."""
+    changes = {
+        "task": config.task.next,
+        "stage1": str(result.last),
+        "experiment": f"{result.folder.name}{STAGE_2}",
+    }
+    if not follows:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"what follows: train.py {' '.join(f'{key}={value}' for key, value in changes.items())} ...")
+        return
+    print(f"\n{config.task.next}, from {result.last}")
+    following = config.changed(changes, without=NOT_INHERITED_KEYS)
+    _train(following, result.objects if following.objects == config.objects else None)
 
 
-def _on_all_splits(cfg: DictConfig) -> List[str]:
-    """The overrides that evaluate on what a training did not see, too, where the source has it."""
-    objects = cfg.objects
-    if objects.source != "zoo" or objects.split != "train" or objects.names or objects.categories:
-        return ["test=True"]
-    count = min(objects.count or EVALUATED_OBJECTS, EVALUATED_OBJECTS)
-    episodes = cfg.num_episodes or EVALUATED_EPISODES
-    return ["test=True", f"objects.split=[{','.join(SPLITS)}]", f"objects.count={count}", f"num_episodes={episodes}"]
+def _on_all_splits(config: RunConfig) -> Dict[str, Any]:
+    """The values that evaluate on what a training did not see, too, where the source has it."""
+    objects = config.objects
+    if not isinstance(objects, ZooConfig) or objects.split != "train" or objects.names or objects.categories:
+        return {}
+    splits: List[str] = list(SPLITS)
+    return {
+        "objects.split": splits,
+        "objects.count": min(objects.count or EVALUATED_OBJECTS, EVALUATED_OBJECTS),
+        "num_episodes": config.command.num_episodes or EVALUATED_EPISODES,
+    }
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
 
 
 def vertices_of(thing: GraspObject) -> np.ndarray:
-    return np.concatenate([piece.vertices for piece in thing.pieces])
+    return thing.vertices
 
 
 def assert_closed_convex_outward(piece: ConvexPiece) -> None:

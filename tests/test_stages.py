@@ -264,7 +264,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 
 def test_one_process_at_a_time(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from runners.stages import Workspace\n"
+        "import sys; from pathlib import Path; from runners.pipeline.workspace import Workspace\n"
         f"with Workspace(Path(sys.argv[1]), {KIND}): print('in', flush=True); sys.stdin.read()"
     )
     process = subprocess.Popen(

@@ -284,7 +284,7 @@ def test_the_object_starts_in_the_proposals_resting_pose():
         rest = Rotation.from_quat(obj.proposals.rest_rotation[k])
         quat = Rotation.from_quat(task.sim.now.object[env, 3:7].numpy())
         np.testing.assert_allclose(quat.inv().apply([0, 0, 1]), rest.inv().apply([0, 0, 1]), atol=1e-5)
-        vertices = np.concatenate([p.vertices for p in obj.pieces])
+        vertices = obj.vertices
         assert task.rest_height[env].item() == pytest.approx(0.6 - rest.apply(vertices)[:, 2].min(), abs=1e-5)
 
 

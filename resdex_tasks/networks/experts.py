@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
+from resdex_tasks.observations import SIZES, narrow
 from resdex_tasks.utils.errors import UserError
 
 NORMALISED_LIMIT, NORMALISED_EPSILON = 5.0, 1e-5
@@ -37,8 +38,8 @@ class ExpertsSpec:
     units: Tuple[int, ...]
     """Hidden layers of the actor."""
     activation: str
-    observation_size: int
-    """An expert sees the first so many numbers of the full observation: 153 for a geometry-unaware one."""
+    observation: str
+    """The observation group that an expert sees: 'base' for a geometry-unaware one."""
     normalize_input: bool
     """Whether the experts see their observation through running statistics of their own."""
 
@@ -53,20 +54,33 @@ class ExpertsSpec:
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "ExpertsSpec":
-        """The inverse of `plain`. UserError: it is not one."""
+        """The inverse of `plain`.
+
+        Raises:
+            UserError: the values do not describe experts.
+        """
         try:
             spec = cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
         except TypeError as error:
             raise UserError(f"train.params.network.experts does not describe experts: {error}") from error
-        if not spec.ids or len(spec.ids) != len(spec.objects) or spec.activation not in ACTIVATIONS:
+        if not spec.ids or len(spec.ids) != len(spec.objects) or not _known(spec):
             raise UserError("train.params.network.experts does not describe experts: its entries do not fit together")
         return spec
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers of the observation that an expert sees."""
+        return SIZES[self.observation]
 
     @property
     def layers(self) -> List[Tuple[int, int]]:
         """(in, out) of every linear layer of an actor."""
         sizes = (self.observation_size, *self.units, NUM_ACTIONS)
         return list(zip(sizes, sizes[1:]))
+
+
+def _known(spec: ExpertsSpec) -> bool:
+    return spec.activation in ACTIVATIONS and spec.observation in SIZES
 
 
 class FrozenExperts(nn.Module):
@@ -92,12 +106,12 @@ class FrozenExperts(nn.Module):
         """The experts' actions.
 
         Args:
-            obs: (N, >= observation_size) raw observations, not normalised by anybody.
+            obs: (N, size) the experts' observation group, or a larger one; not normalised by anybody.
 
         Returns:
             (k, N, 24), each the mean of the expert's Gaussian, clamped to [-1, 1] as when the expert acts alone.
         """
-        x = obs[:, : self.spec.observation_size].expand(self.spec.count, -1, -1)
+        x = narrow(obs, self.spec.observation).expand(self.spec.count, -1, -1)
         if self.spec.normalize_input:
             x = (x - self.mean) / torch.sqrt(self.var + NORMALISED_EPSILON)
             x = x.clamp(-NORMALISED_LIMIT, NORMALISED_LIMIT)

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.experts import ExpertsSpec, FrozenExperts
-from resdex_tasks.utils.config_reader import camel_case, read_config
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.config_reader import read_config, setting
 
-NORMALIZATIONS = ("softmax", "l2")
 SMALLEST_NORM = 1e-6
 
 
@@ -25,27 +23,14 @@ SMALLEST_NORM = 1e-6
 class MixtureConfig:
     """`train.params.network.mixture`."""
 
-    normalization: str
+    normalization: str = setting(choices=("softmax", "l2"))
     """'softmax': weights softmax(lambda), as the official code; 'l2': lambda / ||lambda||, the paper's Eq. 4."""
     residual: bool
     """false: the ablation MoE, which only mixes (Table 4)."""
-    weight_std: float
+    weight_std: float = setting(above=0)
     """Initial exploration noise of lambda, standard deviation."""
-    residual_std: float
+    residual_std: float = setting(above=0)
     """Initial exploration noise of the residual, standard deviation."""
-
-    def __post_init__(self) -> None:
-        if self.normalization not in NORMALIZATIONS:
-            raise UserError(
-                f"train.params.network.mixture.normalization is '{self.normalization}'; "
-                f"it can be {' or '.join(NORMALIZATIONS)}"
-            )
-        for key in ("weight_std", "residual_std"):
-            value = getattr(self, key)
-            if not 0 < value < math.inf:
-                raise UserError(
-                    f"train.params.network.mixture.{camel_case(key)} is {value}; it must be a positive number"
-                )
 
 
 def mixture_weights(weights: Tensor, normalization: str) -> Tensor:
@@ -89,7 +74,7 @@ class HyperBuilder(A2CBuilder):
             """Eq. 4: a = residual + sum_i w_i a_i.
 
             Args:
-                obs: (N, 227) raw observation.
+                obs: (N, 227) the observation group `full`, not normalised.
                 hyper_action: (N, k + 24) lambda and residual; (N, k) without residual.
 
             Returns:

@@ -16,7 +16,7 @@ from scipy.spatial import ConvexHull, QhullError
 from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece, spans_volume
 from resdex_tasks.objects.geometry.placements import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, lying_poses
 from resdex_tasks.objects.loading import Unusable, gather
-from resdex_tasks.objects.object_set import SPLITS, ConvexPiece, GraspObject, ObjectSet
+from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
 from resdex_tasks.objects.top_down import overhead_proposals
 from resdex_tasks.utils.disk_cache import ArrayCache, cache_key
 from resdex_tasks.utils.errors import UserError, one_line
@@ -83,12 +83,6 @@ def mesh_objects(
 
     UserError names the file or value at fault.
     """
-    if size is not None and (isinstance(size, bool) or not isinstance(size, (int, float)) or not 0 < size < np.inf):
-        raise UserError(f"objects.size is {size!r}; it must be a positive number of metres, or null")
-    if type(max_pieces) is not int or max_pieces < 1:
-        raise UserError(f"objects.maxPieces is {max_pieces!r}; it must be a whole number of at least 1")
-    if split not in SPLITS:
-        raise UserError(f"objects.split is {split!r}; it can be {', '.join(SPLITS)}")
     root = Path(root).expanduser()
     if not root.is_dir():
         raise UserError(f"there is no folder {root}")

@@ -95,6 +95,11 @@ class GraspObject:
             if not np.isfinite(piece.vertices).all():
                 raise UserError(f"object '{self.name}' has a vertex that is not a number")
 
+    @property
+    def vertices(self) -> np.ndarray:
+        """(V, 3) those of all pieces, in the object's frame, m."""
+        return np.concatenate([piece.vertices for piece in self.pieces])
+
 
 class ObjectSet(Sequence[GraspObject]):
     """An ordered set of objects with unique names."""

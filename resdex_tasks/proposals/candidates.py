@@ -130,7 +130,7 @@ def depth_in_table(thing: GraspObject, grasps: GraspProposals) -> np.ndarray:
     rest = Rotation.from_quat(grasps.rest_rotation)
     hand = rest * Rotation.from_quat(grasps.rotation)
     lowest = lowest_point(hand.as_quat(), rest.apply(grasps.translation), grasps.joint_pos)
-    vertices = np.concatenate([piece.vertices for piece in thing.pieces])
+    vertices = thing.vertices
     return -lowest - rest_heights(vertices, grasps.rest_rotation)
 
 

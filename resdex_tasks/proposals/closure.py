@@ -73,7 +73,7 @@ class Scene(NamedTuple):
     def of(cls, thing: GraspObject, rest_rotation: np.ndarray, rng: Generator) -> "Scene":
         """The object in one of its poses at rest (4,)."""
         rest = Rotation.from_quat(rest_rotation)
-        vertices = rest.apply(np.concatenate([piece.vertices for piece in thing.pieces]))
+        vertices = rest.apply(thing.vertices)
         height = -vertices[:, 2].min()
         points, normals = _surface_points(thing, SURFACE_POINTS, rng)
         surface = rest.apply(points) + height * Z

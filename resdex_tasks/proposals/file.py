@@ -86,7 +86,7 @@ def found_for(
     thing: GraspObject, tried: int, proposals: Optional[GraspProposals], rolled: Optional[np.ndarray] = None
 ) -> Found:
     """The record of an object of which `tried` candidates left these proposals; None: in none of them it rolled."""
-    vertices = np.concatenate([piece.vertices for piece in thing.pieces])
+    vertices = thing.vertices
     height = np.zeros(0) if proposals is None else rest_heights(vertices, proposals.rest_rotation)
     rolled = np.zeros(len(height), dtype=bool) if rolled is None else rolled
     return Found(thing.name, fingerprint(thing), tried, proposals, height, rolled)
@@ -94,7 +94,7 @@ def found_for(
 
 def fingerprint(thing: GraspObject) -> np.ndarray:
     """(10,) what tells an object's shape: corners of its bounding box, its centre of mass (m), its number of pieces."""
-    vertices = np.concatenate([piece.vertices for piece in thing.pieces])
+    vertices = thing.vertices
     parts = (vertices.min(axis=0), vertices.max(axis=0), mass_centre(thing.pieces), [float(len(thing.pieces))])
     return np.concatenate(parts).astype(np.float32)
 

@@ -374,7 +374,7 @@ def _turned(pose: Tensor, yaw: Tensor) -> Tensor:
 def place_grasps(thing: GraspObject, grasps: GraspProposals) -> Tuple[Tensor, Tensor, Tensor]:
     """Object pose (P, 7), root pose (P, 7) and joint positions (P, 22), the object at rest above the world's origin."""
     rest = torch.tensor(grasps.rest_rotation)
-    vertices = np.concatenate([piece.vertices for piece in thing.pieces])
+    vertices = thing.vertices
     height = TABLE_HEIGHT + rest_heights(vertices, grasps.rest_rotation)
     position = torch.tensor(np.stack([np.zeros_like(height), np.zeros_like(height), height], axis=1))
     root = torch.cat(

@@ -4,7 +4,6 @@ World frame of each environment: z up, origin on the floor under the table's cen
 All tensors are float32 on `device` with the environment as first axis (N).
 """
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import List
@@ -13,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resdex_tasks.utils.config_reader import camel_case
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.config_reader import setting
 
 TABLE_HEIGHT = 0.6
 """m, A.1: the table is 60 cm tall."""
@@ -34,20 +32,14 @@ class WristLaw:
     the mass of the whole hand. The paper's stack reaches about 0.28 m/s at full action within a few milliseconds.
     """
 
-    max_force: float
+    max_force: float = setting(above=0)
     """N at full action, along each axis."""
-    max_torque: float
+    max_torque: float = setting(above=0)
     """Nm at full action, about each axis."""
-    linear_damping: float
+    linear_damping: float = setting(above=0)
     """N s / m"""
-    angular_damping: float
+    angular_damping: float = setting(above=0)
     """Nm s / rad"""
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if not 0 < value < math.inf:
-                raise UserError(f"task.env.wrist.{camel_case(f.name)} is {value}; it must be a positive number")
 
     @property
     def max_speed(self) -> float:

@@ -12,10 +12,10 @@ from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.rendering import raycast
 from resdex_tasks.sims.base import CONTROL_HZ, GraspSim, SimState, WristLaw
+from resdex_tasks.sims.mujoco_config import PhysicsConfig
 from resdex_tasks.sims.mujoco_scene import (
     OBJECT_BODY,
     ROOT_BODY,
-    MujocoSimConfig,
     Scene,
     SensorLayout,
     build_scene,
@@ -42,7 +42,7 @@ class MujocoGraspSim(GraspSim):
     Args:
         objects: the object set.
         object_index: (N,) which object each environment holds.
-        config: physics settings.
+        physics: its settings.
         wrist_law: the palm's response to the wrist wrench.
         device: where the tensors live.
     """
@@ -51,16 +51,16 @@ class MujocoGraspSim(GraspSim):
         self,
         objects: ObjectSet,
         object_index: Tensor,
-        config: MujocoSimConfig,
+        physics: PhysicsConfig,
         wrist_law: WristLaw,
         device: str,
     ) -> None:
         self.device = torch.device(device)
         self.num_envs = len(object_index)
-        self.wrist_law, self.config, self._objects = wrist_law, config, objects
+        self.wrist_law, self.physics, self._objects = wrist_law, physics, objects
         self.object_index = object_index.to(self.device, torch.int64, copy=True)
         self.diverged = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        self.scene = build_scene(objects, config, wrist_law, 1 / (CONTROL_HZ * config.substeps))
+        self.scene = build_scene(objects, physics, wrist_law, 1 / (CONTROL_HZ * physics.substeps))
         self._visual_scene: Optional[Scene] = None
         model = self.scene.model
         self.joint_limits = joint_limits(model).to(self.device)
@@ -115,7 +115,7 @@ class MujocoGraspSim(GraspSim):
 
     def render(self, env_id: int, width: int, height: int, closeup: bool = False) -> np.ndarray:
         if self._visual_scene is None:
-            self._visual_scene = build_scene(self._objects, self.config, self.wrist_law, 1 / CONTROL_HZ, visual=True)
+            self._visual_scene = build_scene(self._objects, self.physics, self.wrist_law, 1 / CONTROL_HZ, visual=True)
         model = self._visual_scene.show(int(self.object_index[env_id]))
         data = mujoco.MjData(model)
         data.qpos[:] = self._raw_state()[0][env_id].cpu().numpy()

@@ -17,8 +17,7 @@ from torch import Tensor
 from resdex_tasks.hand.shadow_hand import ACTUATED, COUPLED, FINGERS, JOINTS, asset_root
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
 from resdex_tasks.sims.base import OBJECT_DENSITY, TABLE_HEIGHT, WristLaw
-from resdex_tasks.utils.config_reader import camel_case
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.sims.mujoco_config import PhysicsConfig
 
 ROOT_BODY, OBJECT_BODY = "palm", "object"
 DISTAL_BODIES = tuple(f"{finger.lower()}distal" for finger in FINGERS)
@@ -29,39 +28,6 @@ CONES = {"elliptic": mujoco.mjtCone.mjCONE_ELLIPTIC, "pyramidal": mujoco.mjtCone
 HIDDEN_GROUP = 5
 """Geom group of the unused piece slots."""
 COLOURS = {"hand": (0.82, 0.83, 0.86, 1.0), "object": (0.93, 0.55, 0.22, 1.0), "table": (0.86, 0.84, 0.80, 1.0)}
-
-
-@dataclass(frozen=True)
-class MujocoSimConfig:
-    """`cfg/physics/mujoco.yaml`: the physics that the two MuJoCo simulators share."""
-
-    substeps: int
-    """Physics steps per control step; the control step is 1/60 s."""
-    iterations: int
-    ls_iterations: int
-    cone: str
-    """Friction cone, 'elliptic' or 'pyramidal'. Pyramidal cones let objects slide out of the grip."""
-    impratio: float
-    condim: int
-    """3 (sliding friction) or 4 (also torsional friction) for everything the hand or the table touches."""
-    friction: List[float]
-    """Sliding, torsional and rolling friction."""
-    finger_gain: float
-    """kp of the joints' position servos, Nm/rad."""
-    joint_damping: float
-    joint_armature: float
-    joint_frictionloss: float
-
-    def __post_init__(self) -> None:
-        if self.cone not in CONES:
-            raise UserError(f"sim.physics.cone is '{self.cone}'; it can be {' or '.join(CONES)}")
-        if self.condim not in (3, 4):
-            raise UserError(f"sim.physics.condim is {self.condim}; it can be 3 or 4")
-        for key in ("substeps", "iterations", "ls_iterations"):
-            if not 1 <= getattr(self, key) <= 1000:
-                raise UserError(f"sim.physics.{camel_case(key)} is {getattr(self, key)}; it must be 1 to 1000")
-        if len(self.friction) != 3 or min(self.friction) < 0:
-            raise UserError(f"sim.physics.friction needs three numbers of at least 0, not {self.friction}")
 
 
 class SensorLayout:
@@ -97,7 +63,7 @@ class SensorLayout:
         return torch.tensor(self._columns)
 
 
-def _hand_xml(config: MujocoSimConfig) -> ET.Element:
+def _hand_xml(config: PhysicsConfig) -> ET.Element:
     """The scene without an object: hand (visual and collision geoms), table, actuators, sensors."""
     hand_dir = asset_root() / "hand"
 
@@ -223,7 +189,7 @@ SKEWED_FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])
 
 
 def build_scene(
-    objects: ObjectSet, config: MujocoSimConfig, wrist_law: WristLaw, timestep: float, visual: bool = False
+    objects: ObjectSet, config: PhysicsConfig, wrist_law: WristLaw, timestep: float, visual: bool = False
 ) -> Scene:
     """Compile the scene for a whole object set.
 
@@ -282,7 +248,7 @@ def _remove_visuals(xml: ET.Element) -> None:
         asset.remove(mesh)
 
 
-def _set_options(model: mujoco.MjModel, config: MujocoSimConfig, wrist_law: WristLaw, timestep: float) -> None:
+def _set_options(model: mujoco.MjModel, config: PhysicsConfig, wrist_law: WristLaw, timestep: float) -> None:
     model.opt.timestep = timestep
     model.opt.iterations = config.iterations
     model.opt.ls_iterations = config.ls_iterations

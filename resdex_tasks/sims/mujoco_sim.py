@@ -11,7 +11,8 @@ from torch import Tensor
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.sims.base import SimState, WristLaw
 from resdex_tasks.sims.mujoco_common import MujocoGraspSim
-from resdex_tasks.sims.mujoco_scene import MujocoSimConfig, Scene
+from resdex_tasks.sims.mujoco_config import MujocoSimConfig
+from resdex_tasks.sims.mujoco_scene import Scene
 
 POSITION_AND_VELOCITY = mujoco.mjtStage.mjSTAGE_VEL.value
 BROKEN = [
@@ -31,11 +32,7 @@ def put_objects(batch: Batch, scene: Scene, sim_ids: np.ndarray, object_index: n
 
 
 class MujocoSim(MujocoGraspSim):
-    """`mujoco.batch.Batch` behind the simulator interface.
-
-    Args:
-        num_threads: 0 takes every core.
-    """
+    """`mujoco.batch.Batch` behind the simulator interface. `device` must be the CPU."""
 
     def __init__(
         self,
@@ -43,11 +40,11 @@ class MujocoSim(MujocoGraspSim):
         object_index: Tensor,
         config: MujocoSimConfig,
         wrist_law: WristLaw,
-        num_threads: int = 0,
+        device: str = "cpu",
     ) -> None:
-        super().__init__(objects, object_index, config, wrist_law, "cpu")
+        super().__init__(objects, object_index, config.physics, wrist_law, device)
         # persistent: the positions and velocities computed for the observation also start the next step, for free
-        self.batch = Batch(self.scene.model, self.num_envs, num_threads, persistent=True)
+        self.batch = Batch(self.scene.model, self.num_envs, config.num_threads, persistent=True)
         put_objects(self.batch, self.scene, np.arange(self.num_envs), self.object_index.numpy())
         self._qpos, self._qvel = self._live("qpos"), self._live("qvel")
         self._ctrl, self._sensordata = self._live("ctrl"), self.batch.bind("sensordata")
@@ -63,7 +60,7 @@ class MujocoSim(MujocoGraspSim):
         self._ctrl[:] = joint_targets
         self._wrist_wrench[:, :3] = wrist_force
         self._wrist_wrench[:, 3:] = wrist_torque
-        self.batch.step(nstep=self.config.substeps, stage=POSITION_AND_VELOCITY)
+        self.batch.step(nstep=self.physics.substeps, stage=POSITION_AND_VELOCITY)
         warnings = self.batch.warning[:, BROKEN, 1].sum(axis=1)
         self.diverged = torch.from_numpy(warnings > self._warnings)
         self._warnings = warnings

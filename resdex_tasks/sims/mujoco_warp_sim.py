@@ -7,7 +7,7 @@ pass through the host. Warp has a CPU device too, where everything here works al
 import copy
 import gc
 from contextlib import contextmanager
-from typing import Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 import mujoco
 import mujoco_warp as mjw
@@ -18,7 +18,8 @@ from torch import Tensor
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.sims.base import Overflow, WristLaw
 from resdex_tasks.sims.mujoco_common import MujocoGraspSim
-from resdex_tasks.sims.mujoco_scene import MujocoSimConfig, Scene
+from resdex_tasks.sims.mujoco_config import MujocoWarpSimConfig
+from resdex_tasks.sims.mujoco_scene import Scene
 from resdex_tasks.utils.errors import UserError
 
 wp.config.log_level = wp.LOG_WARNING  # else a line for each of the engine's many kernels
@@ -58,24 +59,19 @@ class MujocoWarpSim(MujocoGraspSim):
 
     Args:
         device: cuda:N, or cpu for tests.
-        max_contacts: contacts per environment, on average over all, that there is room for; None takes it from the
-            scene.
-        max_constraints: constraints that there is room for in each environment; None takes it from the scene.
     """
 
     def __init__(
         self,
         objects: ObjectSet,
         object_index: Tensor,
-        config: MujocoSimConfig,
+        config: MujocoWarpSimConfig,
         wrist_law: WristLaw,
         device: str,
-        max_contacts: Optional[int] = None,
-        max_constraints: Optional[int] = None,
     ) -> None:
-        super().__init__(objects, object_index, config, wrist_law, device)
-        self.max_contacts = contacts_per_env(self.scene) if max_contacts is None else max_contacts
-        self.max_constraints = constraints_per_env(self.scene) if max_constraints is None else max_constraints
+        super().__init__(objects, object_index, config.physics, wrist_law, device)
+        self.max_contacts = config.contacts_per_env or contacts_per_env(self.scene)
+        self.max_constraints = config.constraints_per_env or constraints_per_env(self.scene)
         model = copy.copy(self.scene.model)
         # the engine has no midphase to switch off, and refuses the flag
         model.opt.disableflags &= ~mujoco.mjtDisableBit.mjDSBL_MIDPHASE.value
@@ -118,7 +114,7 @@ class MujocoWarpSim(MujocoGraspSim):
         return tables
 
     def _physics(self) -> None:
-        for _ in range(self.config.substeps):
+        for _ in range(self.physics.substeps):
             mjw.step(self.model, self.data)
         self._observe()
 

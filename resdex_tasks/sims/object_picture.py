@@ -17,7 +17,7 @@ def portrait(obj: GraspObject, width: int, height: int, pose: int = 0) -> np.nda
     x, y, z, w = obj.proposals.rest_rotation[pose]
     turn = np.zeros(9)
     mujoco.mju_quat2Mat(turn, np.array([w, x, y, z]))
-    vertices = np.concatenate([p.vertices for p in obj.pieces]) @ turn.reshape(3, 3).T
+    vertices = obj.vertices @ turn.reshape(3, 3).T
     low, high = vertices.min(axis=0), vertices.max(axis=0)
 
     spec = mujoco.MjSpec()

@@ -1,13 +1,67 @@
-"""From yaml to the settings' dataclasses, with one clear sentence for what does not fit."""
+"""Typed settings: from plain mappings to frozen dataclasses, with one wording for every value that does not fit.
+
+A settings class is a dataclass whose fields may be made by `setting`, which holds their bounds:
+
+    @dataclass(frozen=True)
+    class WristLaw:
+        max_force: float = setting(above=0)
+
+    read_config(WristLaw, {"maxForce": -1}, "task.env.wrist")
+    # UserError: task.env.wrist.maxForce is -1; it must be a positive number
+"""
 
 import dataclasses
+import functools
+import math
 import re
 import typing
-from typing import Any, Mapping, Type, TypeVar
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 from resdex_tasks.utils.errors import UserError
 
 T = TypeVar("T")
+
+_BOUNDS = "bounds"
+_PLURAL = {int: "integers", float: "numbers", str: "strings", bool: "switches"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """What a value may be, beyond its type. For lists, the bounds of every entry, and how many there are."""
+
+    at_least: Optional[float] = None
+    above: Optional[float] = None
+    at_most: Optional[float] = None
+    choices: Tuple[str, ...] = ()
+    length: Optional[int] = None
+    """Entries of a list."""
+    filled: bool = False
+    """A list needs at least one entry."""
+
+    def allow(self, value: Any) -> bool:
+        """Whether a value, whose type is right, is within the bounds."""
+        if isinstance(value, list):
+            if (self.length is not None and len(value) != self.length) or (self.filled and not value):
+                return False
+            return all(self.allow(entry) for entry in value)
+        if self.choices and value not in self.choices:
+            return False
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return True
+        return (
+            math.isfinite(value)
+            and (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+        )
+
+
+def setting(default: Any = dataclasses.MISSING, **bounds: Any) -> Any:
+    """A field of a settings class: its default, if it may be left out, and the fields of `Bounds`."""
+    metadata = {_BOUNDS: Bounds(**bounds)}
+    if isinstance(default, (list, dict)):
+        return dataclasses.field(default_factory=functools.partial(type(default), default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def camel_case(name: str) -> str:
@@ -15,43 +69,132 @@ def camel_case(name: str) -> str:
     return re.sub(r"_([a-z])", lambda m: m.group(1).upper(), name)
 
 
-def read_config(cls: Type[T], values: Mapping[str, Any], where: str) -> T:
-    """Build the dataclass `cls` from a mapping with camelCase keys.
+def read_config(cls: Type[T], values: Mapping[str, Any], where: str, spelling: Callable[[str], str] = camel_case) -> T:
+    """Build the settings class `cls` from a mapping.
 
     Args:
-        values: exactly the fields of `cls`; fields that are dataclasses are mappings again.
-        where: the mapping's place in the configuration, for messages.
+        values: the fields of `cls`; fields that are settings classes are mappings again.
+        where: the mapping's place in the configuration, for messages; '' is the top.
+        spelling: field name -> key.
 
     Raises:
-        UserError: a key is unknown, missing, or holds a value of the wrong type.
+        UserError: a key is unknown, is missing although its field has no default, or holds a value that does not fit.
     """
     if not isinstance(values, Mapping):
-        raise UserError(f"{where} must be a group of settings, not {values!r}")
-    fields = {camel_case(f.name): f for f in dataclasses.fields(cls)}
-    types = typing.get_type_hints(cls)
+        raise UserError(f"{where} is {shown(values)}; it must be a group of settings")
+    prefix = f"{where}." if where else ""
+    keys = {spelling(f.name): f for f in dataclasses.fields(cls)}
     for key in values:
-        if key not in fields:
-            raise UserError(f"unknown key {where}.{key}; the keys are {', '.join(sorted(fields))}")
-    out = {}
-    for key, field in fields.items():
-        if key not in values:
-            raise UserError(f"missing key {where}.{key}")
-        out[field.name] = _convert(types[field.name], values[key], f"{where}.{key}")
-    return cls(**out)
+        if key not in keys:
+            raise UserError(f"unknown key {prefix}{key}; the keys are {', '.join(sorted(keys))}")
+    types, read = typing.get_type_hints(cls), {}
+    for key, field in keys.items():
+        if key in values:
+            read[field.name] = _convert(types[field.name], values[key], prefix + key, _bounds(field), spelling)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UserError(f"missing key {prefix}{key}")
+    return cls(**read)
 
 
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        return read_config(kind, value, where)
+def check_known(cls: Type, values: Mapping[str, Any], where: str) -> None:
+    """Check the keys of a mapping that `cls` knows (as they are spelt there), and leave all others alone.
+
+    For settings that belong to a library: it knows more keys than we do.
+
+    Raises:
+        UserError: a known key holds a value that does not fit.
+    """
+    types = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if field.name in values:
+            _convert(types[field.name], values[field.name], f"{where}.{field.name}", _bounds(field), str)
+
+
+def shown(value: Any) -> str:
+    """A value as it is written in yaml and on the command line."""
+    words = {True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else words[value]
+    return repr(value)
+
+
+def expected(kind: Any, bounds: Bounds) -> str:
+    """What a value of this type and these bounds must be, to complete "it must be"."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Union:  # Optional
-        return None if value is None else _convert(arguments[0], value, where)
+    if origin is typing.Union:
+        return " or ".join(dict.fromkeys(expected(a, bounds) for a in arguments))
+    if kind is type(None):
+        return "null"
+    if origin in (list, tuple):
+        count = f"{bounds.length} " if bounds.length else "at least one of the " if bounds.filled else ""
+        entries = ", ".join(bounds.choices) if bounds.choices else _range(_PLURAL.get(arguments[0], "entries"), bounds)
+        return f"a list of {count}{entries}"
+    if origin is dict:
+        return "a group of settings"
+    if bounds.choices:
+        return _either(bounds.choices)
+    if kind is bool:
+        return "true or false"
+    if kind is str:
+        return "a string"
+    return _range("an integer" if kind is int else "a number", bounds)
+
+
+def _range(noun: str, bounds: Bounds) -> str:
+    if bounds.above == 0 and bounds.at_most is None:
+        return noun.replace("a number", "a positive number").replace("numbers", "positive numbers")
+    if bounds.above is not None:
+        return f"{noun} above {bounds.above:g}" + ("" if bounds.at_most is None else f" and up to {bounds.at_most:g}")
+    if bounds.at_least is not None and bounds.at_most is not None:
+        return f"{noun} from {bounds.at_least:g} to {bounds.at_most:g}"
+    if bounds.at_least is not None:
+        return f"{noun} of at least {bounds.at_least:g}"
+    return noun if bounds.at_most is None else f"{noun} of at most {bounds.at_most:g}"
+
+
+def _either(words: Sequence[str]) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+
+
+def _bounds(field: Any) -> Bounds:
+    return field.metadata.get(_BOUNDS, Bounds())
+
+
+def _convert(kind: Any, value: Any, where: str, bounds: Bounds, spelling: Callable[[str], str]) -> Any:
+    if dataclasses.is_dataclass(kind):
+        return read_config(kind, value, where, spelling)
+    fits, converted = _fit(kind, value)
+    if not fits or not bounds.allow(converted):
+        raise UserError(f"{where} is {shown(value)}; it must be {expected(kind, bounds)}")
+    return converted
+
+
+def _fit(kind: Any, value: Any) -> Tuple[bool, Any]:
+    """Whether a value is of a type, and the value as that type: an integer serves as a float, a tuple as a list."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return True, value
+    if origin is typing.Union:
+        fits = [_fit(a, value) for a in arguments]
+        return next((fit for fit in fits if fit[0]), (False, value))
     if origin is list:
         if not isinstance(value, (list, tuple)):
-            raise UserError(f"{where} must be a list, not {value!r}")
-        return [_convert(arguments[0], v, where) for v in value]
+            return False, value
+        entries = [_fit(arguments[0], entry) for entry in value]
+        return all(fit for fit, _ in entries), [entry for _, entry in entries]
+    if origin is dict:
+        return isinstance(value, Mapping), dict(value) if isinstance(value, Mapping) else value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(value, bool) != (kind is bool) or not isinstance(value, kind):
-        raise UserError(f"{where} must be {kind.__name__}, not {value!r}")
-    return value
+        return True, float(value)
+    return isinstance(value, bool) == (kind is bool) and isinstance(value, kind), value
+
+
+def plain_values(config: Any, spelling: Callable[[str], str] = camel_case) -> Dict[str, Any]:
+    """A settings object as a mapping that `read_config` reads back."""
+
+    def plain(value: Any) -> Any:
+        if dataclasses.is_dataclass(value):
+            return {spelling(f.name): plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return value
+
+    return plain(config)

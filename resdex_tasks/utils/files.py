@@ -1,9 +1,10 @@
 """Files that appear whole or not at all, and are read without executing anything in them."""
 
+import json
 import os
 import pickle
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Mapping
 
 import numpy as np
 import torch
@@ -28,6 +29,39 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             partial.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write the complete file, and its folder, or nothing.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """`write_text` of plain values."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The plain values in a file.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: it is not readable as json.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {one_line(error)}") from error
+
+
 def read_arrays(path: Path, what: str) -> Dict[str, np.ndarray]:
     """The arrays in an npz file. UserError: it is not readable as `what`."""
     try:
@@ -45,8 +79,12 @@ def check_can_write(path: Path) -> None:
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
 
 
-def read_plain(path: Path, mark: str, what: str) -> Dict[str, Any]:
+def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
     """The dict in a file of `torch.save`, onto the CPU; its "format" must be `mark`.
+
+    Args:
+        what: what the file should be, for messages.
+        older: marks of formats that earlier versions wrote.
 
     Raises:
         UserError: it is not readable as plain data, or not `what`.
@@ -57,6 +95,8 @@ def read_plain(path: Path, mark: str, what: str) -> Dict[str, Any]:
         raise UserError(f"{path} holds more than plain data, unlike {what}; it was not opened") from error
     except Exception as error:  # whatever bytes can make torch's reader raise
         raise UserError(f"{path} is not readable as {what} (truncated, or another kind of file)") from error
+    if isinstance(state, dict) and state.get("format") in older:
+        raise UserError(f"{path} was written by an earlier version (format {state['format']}); this one reads {mark}")
     if not isinstance(state, dict) or state.get("format") != mark:
         raise UserError(f"{path} is not {what}: it lacks the mark '{mark}'")
     return state

@@ -32,10 +32,16 @@ def quat_rotate(q: Tensor, v: Tensor) -> Tensor:
     return v + w * t + torch.linalg.cross(axis, t)
 
 
+def axis_quat(axis: int, angle: Tensor) -> Tensor:
+    """Rotation about +x (0), +y (1) or +z (2) by `angle` (...) rad. (..., 4)"""
+    half, parts = angle / 2, [torch.zeros_like(angle)] * 3
+    parts[axis] = half.sin()
+    return torch.stack((*parts, half.cos()), dim=-1)
+
+
 def yaw_quat(yaw: Tensor) -> Tensor:
     """Rotation about +z by `yaw` (...) rad. (..., 4)"""
-    half, zero = yaw / 2, torch.zeros_like(yaw)
-    return torch.stack((zero, zero, half.sin(), half.cos()), dim=-1)
+    return axis_quat(2, yaw)
 
 
 def rotate_yaw(v: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

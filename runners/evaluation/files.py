@@ -3,11 +3,12 @@
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.files import write_json, write_text
 from runners.evaluation.gallery import Grasp, write_gallery
-from runners.evaluation.summary import write_json, write_text
+from runners.evaluation.summary import EvaluationResult
 from runners.evaluation.tables import evaluation_report
 
 JSON, REPORT, GALLERY = "evaluation.json", "evaluation.md", "gallery.png"
@@ -26,7 +27,7 @@ def check_writable(folder: Path) -> None:
 def write(
     folder: Path,
     name: str,
-    result: Mapping[str, Any],
+    result: EvaluationResult,
     columns: Optional[Mapping[str, Sequence[Grasp]]] = None,
     run: Optional[Path] = None,
 ) -> List[str]:
@@ -34,14 +35,14 @@ def write(
 
     Args:
         name: of the policy, in tables.
-        result: the content of evaluation.json, as `playing.test` returns it.
+        result: the content of evaluation.json.
         columns: the gallery, if any: name of a policy -> its grasps.
         run: folder of the training, if any, whose learning curve is drawn.
 
     Returns:
         The names of the files.
     """
-    write_json(folder / JSON, dict(result))
+    write_json(folder / JSON, result.to_json())
     images: List[Tuple[str, str]] = []
     if columns:
         write_gallery(folder / GALLERY, columns)
@@ -54,13 +55,13 @@ def write(
     return [JSON, REPORT, *(file for _, file in images)]
 
 
-def _plots(folder: Path, name: str, result: Mapping[str, Any], run: Optional[Path]) -> List[Tuple[str, str]]:
+def _plots(folder: Path, name: str, result: EvaluationResult, run: Optional[Path]) -> List[Tuple[str, str]]:
     from runners.evaluation import plots  # imports matplotlib
 
-    plots.success_by_category(result, folder / SUCCESS)
+    plots.success_by_category(result.summary, folder / SUCCESS)
     images = [("Success by category", SUCCESS)]
-    if result["all"]["weights"]:
-        plots.weights_heat_map(result, folder / WEIGHTS)
+    if result.summary.all.weights:
+        plots.weights_heat_map(result.summary, folder / WEIGHTS, result.experts)
         images.append(("Mixture weights by category", WEIGHTS))
     if run is not None and any((run / "summaries").glob("events.*")):
         try:

@@ -10,21 +10,22 @@ from PIL import Image, ImageDraw, ImageFont
 
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from resdex_tasks.rendering import images as video
+from resdex_tasks.rendering import images as image_files
 from resdex_tasks.utils.files import write_atomically
-from runners.evaluation.rollout import Policy, play
+from runners.evaluation.rollout import DIVERGED, DROPPED, MISSED, SUCCESS, play
+from runners.policies.policy import Policy
 
 MOST_OBJECTS = 12
 WIDTH, HEIGHT = 256, 256
 GRID_COLUMNS = 4
-"""Of a picture of one policy."""
+"""Columns of the picture of one policy."""
 FRAME = 5
 """pixels, around a cell in the outcome's colour."""
 GAP = 2
 """pixels, of white around a cell."""
 HEAD_HEIGHT = 32
 """pixels, of the line with the policies' names."""
-COLOURS = {"held": (70, 140, 85), "latched": (220, 165, 50), "missed": (190, 75, 65), "diverged": (90, 90, 90)}
+COLOURS = {SUCCESS: (70, 140, 85), DROPPED: (220, 165, 50), MISSED: (190, 75, 65), DIVERGED: (90, 90, 90)}
 
 
 class Grasp(NamedTuple):
@@ -32,7 +33,7 @@ class Grasp(NamedTuple):
 
     object: str
     outcome: str
-    """'held', 'latched' (and lost again), 'missed' or 'diverged'."""
+    """One of `rollout.OUTCOMES`."""
     image: np.ndarray
     """(H, W, 3) uint8, after the last step but one."""
 
@@ -75,13 +76,13 @@ def write_gallery(path: Path, columns: Mapping[str, Sequence[Grasp]]) -> None:
     """
     if len(columns) == 1:
         (grasps,) = columns.values()
-        sheet = video.tile([_cell(grasp) for grasp in grasps], min(GRID_COLUMNS, len(grasps)))
+        sheet = image_files.tile([_cell(grasp) for grasp in grasps], min(GRID_COLUMNS, len(grasps)))
     else:
         rows = list(zip(*columns.values()))
         for row in rows:
             if len({grasp.object for grasp in row}) > 1:
                 raise ValueError(f"a row of a gallery is about one object, not {[grasp.object for grasp in row]}")
-        sheet = video.tile([_cell(grasp) for row in rows for grasp in row], len(columns))
+        sheet = image_files.tile([_cell(grasp) for row in rows for grasp in row], len(columns))
         sheet = np.concatenate((_heads(list(columns), sheet.shape[1] // len(columns)), sheet))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda partial: Image.fromarray(sheet).save(partial, format="PNG"))
@@ -89,7 +90,7 @@ def write_gallery(path: Path, columns: Mapping[str, Sequence[Grasp]]) -> None:
 
 def _cell(grasp: Grasp) -> np.ndarray:
     """The picture in a frame of the outcome's colour, with the object's name and the outcome."""
-    image = video.add_label(grasp.image, f"{grasp.object}: {grasp.outcome}").copy()
+    image = image_files.add_label(grasp.image, f"{grasp.object}: {grasp.outcome}").copy()
     colour = COLOURS[grasp.outcome]
     for edge in (np.s_[:FRAME], np.s_[-FRAME:], np.s_[:, :FRAME], np.s_[:, -FRAME:]):
         image[edge] = colour
@@ -98,9 +99,9 @@ def _cell(grasp: Grasp) -> np.ndarray:
 
 def _heads(names: Sequence[str], width: int) -> np.ndarray:
     """The line of policies' names above the columns, each `width` pixels."""
-    canvas = Image.new("RGB", (width * len(names), HEAD_HEIGHT), video.PAPER)
+    canvas = Image.new("RGB", (width * len(names), HEAD_HEIGHT), image_files.PAPER)
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(HEAD_HEIGHT // 2)
     for i, name in enumerate(names):
-        draw.text(((i + 0.5) * width, HEAD_HEIGHT / 2), name, font=font, fill=video.INK, anchor="mm")
+        draw.text(((i + 0.5) * width, HEAD_HEIGHT / 2), name, font=font, fill=image_files.INK, anchor="mm")
     return np.asarray(canvas)

@@ -1,16 +1,33 @@
-"""Rates and means with their 95 % intervals, as plain numbers for a JSON file."""
+"""Rates and means with their 95 % intervals.
+
+Episodes with one object are alike, so an interval that took them as independent would be too narrow: where there are
+several objects, the intervals are bootstrapped over the objects.
+"""
 
 import math
-from typing import Dict, Optional, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.stats import t as student_t
 
 Z95 = 1.959964
+RESAMPLES, SEED = 2000, 0
+"""Of the bootstrap."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and the interval that holds 95 %."""
+
+    value: float
+    low: Optional[float]
+    """None of a single value."""
+    high: Optional[float]
 
 
 def wilson_interval(successes: int, episodes: int) -> Tuple[float, float]:
-    """95 % interval of a success rate (Wilson's score interval, which stays sensible at 0 and 1)."""
+    """95 % interval of a rate of independent successes (Wilson's score interval, which stays sensible at 0 and 1)."""
     z = Z95
     rate = successes / episodes
     centre = rate + z * z / (2 * episodes)
@@ -19,20 +36,53 @@ def wilson_interval(successes: int, episodes: int) -> Tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def rate(successes: int, episodes: int) -> Dict[str, float]:
-    """A success rate with its 95 % interval."""
-    low, high = wilson_interval(successes, episodes)
-    return {"rate": successes / episodes, "low": low, "high": high}
+def success_rate(successes: np.ndarray, objects: np.ndarray) -> Estimate:
+    """Rate of successes over episodes.
+
+    Args:
+        successes: (E,) bool, E >= 1.
+        objects: (E,) int, the object of each episode.
+
+    Returns:
+        The rate with Wilson's interval where all episodes are of one object, else with the interval bootstrapped over
+        the objects, which is never narrower than Wilson's.
+    """
+    low, high = wilson_interval(int(successes.sum()), len(successes))
+    interval = _bootstrap(successes.astype(np.float64), objects)
+    if interval is not None:
+        low, high = min(low, interval[0]), max(high, interval[1])
+    return Estimate(float(successes.mean()), low, high)
 
 
-def mean(values: Sequence[float]) -> Optional[Dict[str, Optional[float]]]:
-    """A mean with its 95 % interval (Student's t; null bounds for a single value); None of no values."""
-    values = np.asarray(values, np.float64)
-    n = len(values)
-    if n == 0:
+def mean(values: Sequence[float], objects: Sequence[int]) -> Optional[Estimate]:
+    """Mean over episodes; None of no values.
+
+    Args:
+        values: (E,) numbers.
+        objects: (E,) int, the object of each episode.
+
+    Returns:
+        The mean with Student's t interval where all episodes are of one object, else bootstrapped over the objects.
+    """
+    values, objects = np.asarray(values, np.float64), np.asarray(objects)
+    if len(values) == 0:
         return None
-    if n == 1:
-        return {"mean": float(values[0]), "low": None, "high": None}
-    spread = float(student_t.ppf(0.975, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
     centre = float(values.mean())
-    return {"mean": centre, "low": centre - spread, "high": centre + spread}
+    if len(values) == 1:
+        return Estimate(centre, None, None)
+    interval = _bootstrap(values, objects)
+    if interval is None:
+        spread = float(student_t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+        interval = centre - spread, centre + spread
+    return Estimate(centre, *interval)
+
+
+def _bootstrap(values: np.ndarray, objects: np.ndarray) -> Optional[Tuple[float, float]]:
+    """95 % percentile interval of the mean of `values`, objects being drawn again; None of a single object."""
+    _, place = np.unique(objects, return_inverse=True)
+    sums, counts = np.bincount(place, values), np.bincount(place)
+    if len(counts) == 1:
+        return None
+    drawn = np.random.default_rng(SEED).integers(len(counts), size=(RESAMPLES, len(counts)))
+    low, high = np.percentile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [2.5, 97.5])
+    return float(low), float(high)

@@ -1,15 +1,16 @@
 """Pictures of an evaluation: success by category, mixture weights by category; and the success curves of trainings."""
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import write_atomically
+from runners.evaluation.summary import SuccessRow, Summary
 
-HELD, LATCHED = "#2f6f9f", "#b9d2e3"
+AT_END, ONCE = "#2f6f9f", "#b9d2e3"
 UNSEEN = "#b3541e"
 """Colour of the names of categories that no training object has."""
 DPI = 130
@@ -17,38 +18,40 @@ ROW_HEIGHT = 0.21
 """inches, of a category."""
 
 
-def success_by_category(result: Mapping[str, Any], path: Path) -> None:
-    """Bars of held (with its 95 % interval) over latched success, a category each, the best on top."""
-    rows = sorted(result["categories"], key=lambda row: (row["held"]["rate"], row["latched"]["rate"]))
+def success_by_category(summary: Summary, path: Path) -> None:
+    """Bars of success at the end (with its 95 % interval) over success once, a category each, the best on top."""
+    rows = sorted(summary.categories, key=lambda row: (row.success_at_end.value, row.success_once.value))
     places = np.arange(len(rows))
-    figure, axis = _rows_figure([row["name"] for row in rows], width=6.6)
-    for measure, colour, height in (("latched", LATCHED, 0.78), ("held", HELD, 0.46)):
-        axis.barh(places, [100 * row[measure]["rate"] for row in rows], height, color=colour, label=measure)
-    held = np.array([[100 * row["held"][key] for key in ("rate", "low", "high")] for row in rows])
+    figure, axis = _rows_figure([row.name for row in rows], width=6.6)
+    once, at_end = ([getattr(row, name) for row in rows] for name in ("success_once", "success_at_end"))
+    for estimates, label, colour, height in ((once, "once", ONCE, 0.78), (at_end, "at the end", AT_END, 0.46)):
+        axis.barh(places, [100 * estimate.value for estimate in estimates], height, color=colour, label=label)
+    bars = 100 * np.array([(estimate.value, estimate.low, estimate.high) for estimate in at_end])
     # at 0 and 1 rounding may put the rate outside of its interval by 1e-14
-    errors = np.stack((held[:, 0] - held[:, 1], held[:, 2] - held[:, 0])).clip(min=0)
-    axis.errorbar(held[:, 0], places, xerr=errors, fmt="none", ecolor="#222222", elinewidth=0.8)
-    axis.axvline(100 * result["all"]["held"]["rate"], color=HELD, linewidth=0.8, linestyle=":", zorder=0)
-    axis.set(xlim=(0, 100), xlabel="success, %  (dotted: held, all objects)")
+    errors = np.stack((bars[:, 0] - bars[:, 1], bars[:, 2] - bars[:, 0])).clip(min=0)
+    axis.errorbar(bars[:, 0], places, xerr=errors, fmt="none", ecolor="#222222", elinewidth=0.8)
+    axis.axvline(100 * summary.all.success_at_end.value, color=AT_END, linewidth=0.8, linestyle=":", zorder=0)
+    axis.set(xlim=(0, 100), xlabel="success, %  (dotted: at the end, all objects)")
     axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     _mark_unseen(axis, rows)
     _save(figure, path)
 
 
-def weights_heat_map(result: Mapping[str, Any], path: Path) -> None:
+def weights_heat_map(summary: Summary, path: Path, experts: Optional[Sequence[str]] = None) -> None:
     """The mean mixture weight of every expert, a category each; categories that lean on the same expert stand together.
 
-    `result["experts"]`, where it is there, names the experts' objects.
+    Args:
+        experts: names of the experts' objects.
     """
-    rows = [row for row in result["categories"] if row["weights"]]
+    rows = [row for row in summary.categories if row.weights]
     if not rows:
         raise ValueError("the evaluated policy mixes no experts")
-    weights = np.array([row["weights"] for row in rows])
+    weights = np.array([row.weights for row in rows])
     order = sorted(range(len(rows)), key=lambda i: (weights[i].argmax(), -weights[i].max()))[::-1]
     rows, weights = [rows[i] for i in order], weights[order]
     k = weights.shape[1]
-    figure, axis = _rows_figure([row["name"] for row in rows], width=2.6 + 0.85 * k)
+    figure, axis = _rows_figure([row.name for row in rows], width=2.6 + 0.85 * k)
     signed = weights.min() < 0  # l2-normalised weights may be negative
     top = float(np.abs(weights).max())
     image = axis.imshow(
@@ -58,7 +61,7 @@ def weights_heat_map(result: Mapping[str, Any], path: Path) -> None:
         for x in range(k):
             ink = "white" if abs(weights[y, x]) > 0.6 * top else "#333333"
             axis.text(x, y, f"{weights[y, x]:.2f}", ha="center", va="center", fontsize=7, color=ink)
-    named = result.get("experts") or [""] * k
+    named = experts or [""] * k
     axis.set_xticks(range(k), [f"w{i + 1}\n{name}".strip() for i, name in enumerate(named)], fontsize=8)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
@@ -70,7 +73,7 @@ def weights_heat_map(result: Mapping[str, Any], path: Path) -> None:
 
 def read_run(folder: Path) -> Dict[str, np.ndarray]:
     """Columns of a run's TensorBoard files: `steps`, `minutes` (the time between a stop and its resume left out), and
-    the success rates `latched` and `held` of the noisy policy that collects the data.
+    the success rates `once` and `at_end` of the exploring policy.
 
     Raises:
         UserError: the folder is no run's, or the run logged no success.
@@ -81,28 +84,28 @@ def read_run(folder: Path) -> Dict[str, np.ndarray]:
         raise UserError(f"{folder} is no folder of a run: it has no summaries/")
     events = EventAccumulator(str(folder / "summaries"), size_guidance={"scalars": 0})
     events.Reload()
-    names = ("success/latched", "success/held")
+    names = ("success/once", "success/at_end")
     if not set(names) <= set(events.Tags()["scalars"]):
-        raise UserError(f"{folder} holds no success curve: no scalar success/held in {folder / 'summaries'}")
+        raise UserError(f"{folder} holds no success curve: no scalar success/at_end in {folder / 'summaries'}")
     rows = {name: events.Scalars(name) for name in names}
-    held = rows["success/held"]
-    gaps = np.diff([e.wall_time for e in held], prepend=held[0].wall_time)
+    at_end = rows["success/at_end"]
+    gaps = np.diff([e.wall_time for e in at_end], prepend=at_end[0].wall_time)
     gaps[gaps > 60 * max(np.median(gaps), 1e-3)] = 0
-    out = {"steps": np.array([e.step for e in held]), "minutes": np.cumsum(gaps) / 60}
+    out = {"steps": np.array([e.step for e in at_end]), "minutes": np.cumsum(gaps) / 60}
     out.update({name.split("/")[1]: np.array([e.value for e in rows[name]]) for name in names})
     return out
 
 
 def learning_curves(runs: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
-    """Latched and held success over steps, a colour a run, each as `read_run` gives it."""
+    """Success over steps, a colour a run, each as `read_run` gives it."""
     figure = Figure(figsize=(7.2, 3.6), constrained_layout=True)
     axis = figure.subplots()
     for index, (name, run) in enumerate(runs.items()):
         colour = f"C{index}"
-        axis.plot(run["steps"] / 1e6, run["held"], colour, label=f"{name}, {run['minutes'][-1]:.0f} min")
-        axis.plot(run["steps"] / 1e6, run["latched"], colour, linestyle=":", linewidth=1)
-    axis.set(xlabel="million environment steps", ylabel="success of the noisy policy", ylim=(0, 1))
-    axis.legend(title="held (dotted: latched)", frameon=False)
+        axis.plot(run["steps"] / 1e6, run["at_end"], colour, label=f"{name}, {run['minutes'][-1]:.0f} min")
+        axis.plot(run["steps"] / 1e6, run["once"], colour, linestyle=":", linewidth=1)
+    axis.set(xlabel="million environment steps", ylabel="success of the exploring policy", ylim=(0, 1))
+    axis.legend(title="at the end (dotted: once)", frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
@@ -116,9 +119,9 @@ def _rows_figure(names: Sequence[str], width: float) -> Any:
     return figure, axis
 
 
-def _mark_unseen(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _mark_unseen(axis: Any, rows: Sequence[SuccessRow]) -> None:
     """Colour the names of unseen categories, and say so, where there are other ones beside them."""
-    unseen: List[bool] = [row["splits"] == ["unseen_category"] for row in rows]
+    unseen: List[bool] = [row.splits == ["unseen_category"] for row in rows]
     if any(unseen) and not all(unseen):
         for label, new in zip(axis.get_yticklabels(), unseen):
             if new:

@@ -5,8 +5,8 @@ import time
 
 from tqdm import tqdm
 
+from resdex_tasks.utils.progress import LINE_INTERVAL
 from runners.evaluation.rollout import Episodes
-from runners.learning.monitor import LINE_INTERVAL
 
 BAR = "{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} episodes [{elapsed}<{remaining}{postfix}]"
 
@@ -22,7 +22,7 @@ class EpisodeProgress:
 
     def __init__(self, episodes: int, num_envs: int, episode_length: int) -> None:
         self.episodes, self.num_envs, self.episode_length = episodes, num_envs, episode_length
-        self._ended = self._latched = self._held = 0
+        self._ended = self._once = self._at_end = 0
         self._started = self._last_line = time.perf_counter()
         self._bar = tqdm(total=episodes, bar_format=BAR, disable=not sys.stderr.isatty(), leave=False)
         self._done = 0.0
@@ -33,10 +33,10 @@ class EpisodeProgress:
         self._show(min(self._done + running / self.episode_length, self._ended + running))
 
     def batch_ended(self, batch: Episodes) -> None:
-        """The running episodes ended so."""
-        self._ended += len(batch.held)
-        self._latched += int(batch.latched.sum())
-        self._held += int(batch.held.sum())
+        """Record the outcomes of a finished batch."""
+        self._ended += len(batch)
+        self._once += int(batch.success_once.sum())
+        self._at_end += int(batch.success_at_end.sum())
         self._show(self._ended)
 
     def close(self) -> None:
@@ -45,7 +45,7 @@ class EpisodeProgress:
     def _show(self, done: float) -> None:
         so_far = ""
         if self._ended:
-            so_far = f"held {self._held / self._ended:.2f}, latched {self._latched / self._ended:.2f}"
+            so_far = f"success once {self._once / self._ended:.2f}, at end {self._at_end / self._ended:.2f}"
             self._bar.set_postfix_str(so_far, refresh=False)
         self._bar.update(done - self._done)
         self._done = done

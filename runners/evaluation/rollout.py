@@ -1,4 +1,4 @@
-"""Whole episodes of a deterministic policy: as many as asked for, of any objects, a batch of environments at a time."""
+"""Episodes of a deterministic policy: as many as asked for, of any objects, a batch of environments at a time."""
 
 from dataclasses import dataclass, replace
 from typing import Callable, List, Optional
@@ -9,21 +9,22 @@ from torch import Tensor
 from resdex_tasks import rewards
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.utils.threads import simulator_first
+from runners.policies.policy import Policy
 
-Policy = Callable[[Tensor], Tensor]
-"""Observation (N, num_obs) -> action (N, 24). It may have `weights`: (N, k), the mixture weights of its last call."""
 LOST = 1.0
 """m: D_t counts no more in the quality D. Now and then an object is squeezed out of the hand and flies off at tens of
 m/s; that single episode would decide the mean of hundreds."""
+SUCCESS, DROPPED, MISSED, DIVERGED = OUTCOMES = ("success", "dropped", "missed", "diverged")
+"""At the goal at the end; at the goal once, and not at the end; never there; the physics broke down."""
 
 
 @dataclass
 class Episodes:
-    """E whole episodes, on the CPU."""
+    """E complete episodes, on the CPU."""
 
-    latched: Tensor
-    """(E,) bool: within 5 cm of the goal at some step."""
-    held: Tensor
+    success_once: Tensor
+    """(E,) bool: within 5 cm of the goal at some step, the official protocol."""
+    success_at_end: Tensor
     """(E,) bool: within 5 cm of the goal at the last step."""
     diverged: Tensor
     """(E,) bool: the physics broke down. Such an episode is no success, and `quality` and `weights` mean nothing."""
@@ -32,43 +33,53 @@ class Episodes:
     weights: Optional[Tensor]
     """(E, k) the mixture weights' mean over the episode's steps, or None: the policy mixes nothing."""
 
+    def __len__(self) -> int:
+        return len(self.success_once)
+
     def outcome(self, episode: int) -> str:
-        """'held', 'latched' (and lost again), 'missed' or 'diverged'."""
-        for name in ("diverged", "held", "latched"):
-            if bool(getattr(self, name)[episode]):
-                return name
-        return "missed"
+        """One of `OUTCOMES`."""
+        if self.diverged[episode]:
+            return DIVERGED
+        if self.success_at_end[episode]:
+            return SUCCESS
+        return DROPPED if self.success_once[episode] else MISSED
 
     @staticmethod
     def joined(parts: List["Episodes"]) -> "Episodes":
         """All episodes of `parts`, in order."""
         weights = [part.weights for part in parts if part.weights is not None]
-        names = ("latched", "held", "diverged", "quality")
+        names = ("success_once", "success_at_end", "diverged", "quality")
         columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         return Episodes(**columns, weights=torch.cat(weights) if weights else None)
 
 
 def run_episodes(
-    task: GraspTask, policy: Policy, count: Optional[int] = None, on_step: Callable[[], None] = lambda: None
+    task: GraspTask,
+    policy: Policy,
+    count: Optional[int] = None,
+    on_step: Callable[[], None] = lambda: None,
+    object_index: Optional[Tensor] = None,
+    seed: Optional[int] = None,
 ) -> Episodes:
-    """One whole episode in each of the first `count` environments (default: in all); the others are idle.
+    """One complete episode in each of the first `count` environments (default: in all); the others are idle.
 
     Args:
         on_step: called after every step but the last, whose state is the next episode's.
+        object_index, seed: see `GraspTask.reset`.
 
     Returns:
         `count` episodes.
     """
     n, device = task.num_envs, task.device
     count = n if count is None else count
-    out = {name: torch.zeros(n, dtype=torch.bool, device=device) for name in ("latched", "held", "diverged")}
+    flags = ("success_once", "success_at_end", "diverged")
+    out = {name: torch.zeros(n, dtype=torch.bool, device=device) for name in flags}
     quality, steps = torch.zeros(n, device=device), torch.zeros(n, device=device)
     weights: Optional[Tensor] = None
     running = torch.arange(n, device=device) < count
-    obs = task.reset()
+    obs = task.reset(object_index, seed)
     while running.any():
-        action = policy(obs)
-        mixed = getattr(policy, "weights", None)
+        action, mixed = policy(obs[policy.observation])
         if mixed is not None:
             # an ended environment goes on with another episode, which is nobody's
             mixed = torch.where(running[:, None], mixed.to(device), torch.zeros((), device=device))
@@ -84,8 +95,8 @@ def run_episodes(
         running = running & ~done
         if running.any():
             on_step()
-    out["latched"] &= ~out["diverged"]
-    out["held"] &= ~out["diverged"]
+    for name in ("success_once", "success_at_end"):
+        out[name] &= ~out["diverged"]
     columns = {name: values[:count].cpu() for name, values in out.items()}
     mean_weights = None if weights is None else (weights / steps[:, None])[:count].cpu()
     return Episodes(**columns, quality=quality[:count].cpu(), weights=mean_weights)
@@ -112,17 +123,13 @@ def play(
         ValueError: the task cuts episodes or draws objects of its own.
     """
     if task.config.stagger_episodes:
-        raise ValueError("whole episodes are needed: stagger_episodes must be off")
-    if task.config.object_sampling != "fixed":
-        raise ValueError("objects are chosen here: object_sampling must be 'fixed'")
-    every = torch.arange(task.num_envs, device=task.device)
+        raise ValueError("complete episodes are needed: stagger_episodes must be off")
     seeds = torch.Generator().manual_seed(seed)
     parts = []
     with simulator_first():
         for batch in object_index.split(task.num_envs):
-            task.generator.manual_seed(int(torch.randint(2**62, (), generator=seeds)))
             idle = batch[-1:].expand(task.num_envs - len(batch))
-            task.sim.put_objects(every, torch.cat((batch, idle)).to(task.device))
-            parts.append(run_episodes(task, policy, len(batch), on_step))
+            start = int(torch.randint(2**62, (), generator=seeds))
+            parts.append(run_episodes(task, policy, len(batch), on_step, torch.cat((batch, idle)), start))
             on_batch(parts[-1])
     return Episodes.joined(parts)

@@ -1,31 +1,32 @@
-"""Which objects of every split policies are tested on after a training."""
+"""Chooses the evaluation objects of each split."""
 
-from typing import Any, Dict, List, Mapping, Sequence, Set, TypeVar
+from typing import Dict, List, Sequence, Set, TypeVar
 
 import numpy as np
 
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
+from resdex_tasks.objects.sources import ObjectsConfig, ZooConfig
 from resdex_tasks.objects.zoo import parse_name, split_names
 
 T = TypeVar("T")
 _, UNSEEN_OBJECT, UNSEEN_CATEGORY = SPLITS
 
 
-def test_objects(config: Mapping[str, Any], trained: ObjectSet, limit: int) -> Dict[str, List[str]]:
+def evaluation_objects(config: ObjectsConfig, trained: ObjectSet, limit: int) -> Dict[str, List[str]]:
     """At most `limit` objects of each split: split -> names.
 
     Those of `trained` stand for what was seen. The zoo adds unseen objects of the categories among them, and objects of
     unseen categories; the other sources have no unseen objects of their own.
 
     Args:
-        config: the group `objects` that made `trained`.
+        config: what `trained` was made of.
     """
     out = {split: evenly([o.name for o in trained if o.split == split], limit) for split in SPLITS}
-    if config["source"] == "zoo":
+    if isinstance(config, ZooConfig):
         seen = {o.category for o in trained}
         for split in (UNSEEN_OBJECT, UNSEEN_CATEGORY):
             if not out[split]:
-                out[split] = _unseen(config["seed"], split, seen, limit)
+                out[split] = _unseen(config.seed, split, seen, limit)
     return {split: names for split, names in out.items() if names}
 
 

@@ -1,30 +1,84 @@
-"""Evaluation of any policy on any objects: success, grasp quality and mixture weights, per object, category and split.
+"""What episodes come to: success, grasp quality and mixture weights, per object, category and split."""
 
-*Latched*: within 5 cm of the goal at some step, the official protocol. *Held*: within 5 cm at the last step, the
-headline.
-"""
-
-import json
-from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
 
-from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import SPLITS, GraspObject
-from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.files import write_atomically
-from runners.evaluation.intervals import mean, rate
-from runners.evaluation.progress import EpisodeProgress
-from runners.evaluation.rollout import Episodes, Policy, play
+from runners.evaluation.intervals import Estimate, mean, success_rate
+from runners.evaluation.rollout import Episodes
 
-Result = Dict[str, Any]
-"""What `evaluate` returns: the core of evaluation.json."""
+
+@dataclass(frozen=True)
+class SuccessRow:
+    """Episodes of an object, of a category, of a split, or of all."""
+
+    name: str
+    episodes: int
+    diverged: int
+    """Episodes in which the physics broke down: failures."""
+    success_once: Estimate
+    success_at_end: Estimate
+    quality: Optional[Estimate]
+    """D = -sum_t r_proposal (Table 5; see `Episodes.quality`), of the episodes that did not diverge."""
+    weights: Optional[List[float]]
+    """[w_1 .. w_k] the mean mixture weights of these episodes; None where the policy mixes nothing."""
+    category: str = ""
+    """Of an object."""
+    split: str = ""
+    """Of an object."""
+    splits: List[str] = field(default_factory=list)
+    """Of a category's objects."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Episodes summed up four ways."""
+
+    all: SuccessRow
+    splits: List[SuccessRow]
+    categories: List[SuccessRow]
+    objects: List[SuccessRow]
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The content of evaluation.json."""
+
+    summary: Summary
+    checkpoint: str
+    seed: int
+    num_envs: int
+    proposal_weights: List[float]
+    """Of D: of position (m), rotation (rad) and joints (rad)."""
+    experts: Optional[List[str]]
+    """The object of each expert that the policy mixes."""
+    versions: Dict[str, str]
+    settings: Dict[str, Any]
+    """The configuration's groups task, sim and objects."""
+
+    def to_json(self) -> Dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "EvaluationResult":
+        """The inverse of `to_json`."""
+        summary = content["summary"]
+        rows = {key: [_row(row) for row in summary[key]] for key in ("splits", "categories", "objects")}
+        own = {f.name: content[f.name] for f in fields(cls) if f.name != "summary"}
+        return cls(summary=Summary(all=_row(summary["all"]), **rows), **own)
+
+
+def _row(values: Mapping[str, Any]) -> SuccessRow:
+    names = ("success_once", "success_at_end", "quality")
+    return SuccessRow(**{**values, **{key: values[key] and Estimate(**values[key]) for key in names}})
 
 
 def schedule(objects: Sequence[GraspObject], per_object: int, per_split: Optional[int] = None) -> Tensor:
-    """Which object each episode is about: (E,) int64. Every object of a split has the same number of episodes.
+    """Which object each episode of an evaluation is about: (E,) int64 index into `objects`, taking turns.
 
     Args:
         per_object: episodes of each object.
@@ -39,50 +93,32 @@ def schedule(objects: Sequence[GraspObject], per_object: int, per_split: Optiona
     return torch.cat([(counts > turn).nonzero()[:, 0] for turn in range(int(counts.max()))])
 
 
-def evaluate(task: GraspTask, policy: Policy, object_index: Tensor, seed: int) -> Result:
-    """Play one whole episode for each entry of `object_index` (E,) and sum up.
+def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspObject]) -> Summary:
+    """Sum up episodes.
 
-    Shows a progress bar. The same seed and number of environments give the same result.
-    """
-    progress = EpisodeProgress(len(object_index), task.num_envs, task.config.episode_length)
-    try:
-        episodes = play(task, policy, object_index, seed, progress.step, progress.batch_ended)
-    finally:
-        progress.close()
-    return {
-        "proposal_weights": list(task.config.reward.proposal_weights),
-        **summarise(episodes, object_index, task.objects),
-    }
+    The intervals hold 95 % and are over objects (`intervals`).
 
-
-def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspObject]) -> Result:
-    """What the episodes come to.
-
-    Returns:
-        {"all": row, "splits": [row], "categories": [row], "objects": [row]}; a row is {"name", "episodes", "diverged",
-        "latched", "held": {"rate", "low", "high"}, "D": {"mean", "low", "high"}, "weights": [w_1 .. w_k]}, and an
-        object's has its "category" and "split", a category's its "splits". The intervals hold 95 % (Wilson; Student's
-        t) and take episodes as independent. D = -sum_t r_proposal (Table 5; see `Episodes.quality`) and the mean
-        weights are over the episodes that did not diverge; null where there are none, or no experts.
+    Args:
+        object_index: (E,) int64, the object of each episode.
     """
 
-    def row(name: str, chosen: Tensor, **more: Any) -> Dict[str, Any]:
+    def row(name: str, chosen: Tensor, **more: Any) -> SuccessRow:
         count, sound = int(chosen.sum()), chosen & ~episodes.diverged
         weights = None
         if episodes.weights is not None and sound.any():
             weights = episodes.weights[sound].double().mean(dim=0).tolist()
-        return {
-            "name": name,
+        return SuccessRow(
+            name=name,
+            episodes=count,
+            diverged=int((chosen & episodes.diverged).sum()),
+            success_once=success_rate(episodes.success_once[chosen].numpy(), object_index[chosen].numpy()),
+            success_at_end=success_rate(episodes.success_at_end[chosen].numpy(), object_index[chosen].numpy()),
+            quality=mean(episodes.quality[sound].double().tolist(), object_index[sound].tolist()),
+            weights=weights,
             **more,
-            "episodes": count,
-            "diverged": int((chosen & episodes.diverged).sum()),
-            "latched": rate(int(episodes.latched[chosen].sum()), count),
-            "held": rate(int(episodes.held[chosen].sum()), count),
-            "D": mean(episodes.quality[sound].double().tolist()),
-            "weights": weights,
-        }
+        )
 
-    def rows(key: str, names: Sequence[str]) -> List[Dict[str, Any]]:
+    def rows(key: str, names: Sequence[str]) -> List[SuccessRow]:
         out = []
         for name in names:
             members = torch.tensor([getattr(obj, key) == name for obj in objects])
@@ -94,25 +130,11 @@ def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspO
         return out
 
     per_object = [(obj, object_index == i) for i, obj in enumerate(objects)]
-    return {
-        "all": row("all", torch.ones_like(object_index, dtype=torch.bool)),
-        "splits": rows("split", SPLITS),
-        "categories": rows("category", sorted({obj.category for obj in objects})),
-        "objects": [
+    return Summary(
+        all=row("all", torch.ones_like(object_index, dtype=torch.bool)),
+        splits=rows("split", SPLITS),
+        categories=rows("category", sorted({obj.category for obj in objects})),
+        objects=[
             row(obj.name, chosen, category=obj.category, split=obj.split) for obj, chosen in per_object if chosen.any()
         ],
-    }
-
-
-def write_json(path: Path, content: Dict[str, Any]) -> None:
-    """Write the whole file or nothing; UserError where it cannot be written."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write the whole file or nothing; UserError where it cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    )

@@ -2,12 +2,11 @@
 
 from typing import Any, Dict
 
-import torch
 from rl_games.common import vecenv
 from torch import Tensor
 
 from runners.learning import vec_env
-from runners.learning.ppo import ResDexPlayer, ResDexPPO
+from runners.learning.ppo import ResDexPPO
 
 
 class HyperPPO(ResDexPPO):
@@ -24,15 +23,3 @@ class HyperPPO(ResDexPPO):
         """Hyper-actions (N, k + 24) -> actions (N, 24). `self.obs` is still what they were sampled for."""
         composed, _ = self.model.a2c_network.compose(self.obs["obs"], actions)
         return composed.clamp(-1.0, 1.0)
-
-
-class HyperPlayer(ResDexPlayer):
-    """rl_games' player of a hyper-policy."""
-
-    def get_action(self, obs: Tensor, is_deterministic: bool = False) -> Tensor:
-        batch = obs if self.has_batch_dimension else obs[None]
-        with torch.no_grad():
-            out = self.model({"is_train": False, "prev_actions": None, "obs": batch, "rnn_states": None})
-        hyper_action = out["mus" if is_deterministic else "actions"]
-        action, _ = self.model.a2c_network.compose(batch, hyper_action)
-        return (action if self.has_batch_dimension else action[0]).clamp(-1.0, 1.0)

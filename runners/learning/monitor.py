@@ -1,4 +1,4 @@
-"""What a person sees of a training: the progress bar, TensorBoard's scalars, and when checkpoints are written."""
+"""Progress bar, TensorBoard scalars and checkpoint schedule of a training."""
 
 import sys
 import time
@@ -10,9 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from resdex_tasks.sims.base import Overflow
-
-LINE_INTERVAL = 30.0
-"""s between two lines where the output is no terminal."""
+from resdex_tasks.utils.progress import LINE_INTERVAL
 
 
 class TrainingStopped(Exception):
@@ -63,11 +61,13 @@ class TrainingMonitor(AlgoObserver):
     def process_infos(self, infos: Dict[str, Any], done_indices: Tensor) -> None:
         if len(done_indices) == 0:
             return
-        ended = infos["time_outs"].to(infos["held"].device)  # a diverged episode is counted, but measures nothing
+        ended = infos["time_outs"].to(
+            infos["success_at_end"].device
+        )  # a diverged episode is counted, but measures nothing
         self.window.add(
             {
-                "latched": infos["latched"][ended],
-                "held": infos["held"][ended],
+                "success_once": infos["success_once"][ended],
+                "success_at_end": infos["success_at_end"][ended],
                 **{f"reward/{name}": total[ended] for name, total in infos["reward_sums"].items()},
                 "final_goal_distance": infos["goal_distance"][ended],
             }
@@ -84,7 +84,7 @@ class TrainingMonitor(AlgoObserver):
         num_diverged, overflows = algo.num_diverged, [overflow for overflow in algo.overflows if overflow.count]
         if self.writer is not None:
             for name, value in means.items():
-                self.writer.add_scalar(name if "/" in name else f"success/{name}", value, algo.frame)
+                self.writer.add_scalar(name if "/" in name else name.replace("success_", "success/"), value, algo.frame)
             self.writer.add_scalar("info/diverged_environments", num_diverged, algo.frame)
             for overflow in overflows:
                 self.writer.add_scalar(f"info/dropped_{overflow.name}", overflow.count, algo.frame)
@@ -95,7 +95,7 @@ class TrainingMonitor(AlgoObserver):
         self._warn(overflows)
         if epoch_num % algo.save_every == 0:
             if self.window.full:
-                algo.save_if_best(means["held"] + 1e-3 * means["latched"])
+                algo.save_if_best(means["success_at_end"] + 1e-3 * means["success_once"])
             algo.save()  # after the best, whose score it holds
             if self.writer is not None:
                 self.writer.flush()
@@ -115,7 +115,7 @@ class TrainingMonitor(AlgoObserver):
         text = f"{self.algo.frame / 1e6:.2f}M steps, "
         if done:
             text += f"{(self.algo.frame - self._first_frame) / elapsed:,.0f} steps/s, "
-        text += f"latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f}"
+        text += f"success once {means.get('success_once', 0):.2f}, at end {means.get('success_at_end', 0):.2f}"
         if num_diverged:
             text += f", {num_diverged} diverged"
         self._bar.set_postfix_str(text)

@@ -6,18 +6,19 @@ from typing import Any, Dict, List, Optional
 
 import torch
 from rl_games.algos_torch.a2c_continuous import A2CAgent
-from rl_games.algos_torch.players import PpoPlayerContinuous
 
 from resdex_tasks.sims.base import Overflow
 from resdex_tasks.utils.threads import simulator_first
 from runners.learning.monitor import TrainingStopped
-from runners.policies import checkpoint as checkpoints
+from runners.policies.checkpoint import Checkpoint
 
 NEVER = 10**9
 RUNNING = ("current_rewards", "current_shaped_rewards", "current_lengths")
 """rl_games' sums over the episodes in progress."""
 METERS = ("game_rewards", "game_shaped_rewards", "game_lengths")
 """rl_games' means over the last episodes."""
+_SAME_EPISODES = ("task", "sim", "objects", "object_source")
+"""Fields of a checkpoint that say whether its episodes can go on."""
 
 
 class ResDexPPO(A2CAgent):
@@ -28,9 +29,9 @@ class ResDexPPO(A2CAgent):
       may fall, in the second half of the training, to `final_max_lr`.
     - Checkpoints describe themselves, are written atomically, and resume bit-exactly: learning rate, best score,
       random numbers and the environments' state come back. `nn/last.pth` is the latest, `nn/best.pth` (policy only)
-      the one with the highest running `held` success.
+      the one with the highest running success at the end.
 
-    `config["description"]`, a dict of plain values, travels with every checkpoint.
+    `config["blank"]` is a `Checkpoint` without weights: what every checkpoint says of itself.
     """
 
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
@@ -81,9 +82,9 @@ class ResDexPPO(A2CAgent):
 
     def _count_troubles(self) -> None:
         """Sum over all GPUs what went wrong in their simulators so far: `num_diverged`, `overflows`."""
-        task = self.vec_env.task
-        overflows = task.sim.overflows()
-        counts = torch.tensor([task.num_diverged, *(overflow.count for overflow in overflows)])
+        health = self.vec_env.health()
+        overflows = health.overflows
+        counts = torch.tensor([health.num_diverged, *(overflow.count for overflow in overflows)])
         if self.multi_gpu:
             counts = counts.to(self.ppo_device)
             torch.distributed.all_reduce(counts)
@@ -95,12 +96,18 @@ class ResDexPPO(A2CAgent):
         with simulator_first():
             return super().play_steps()
 
-    def get_full_state_weights(self) -> Dict[str, Any]:
-        state = super().get_full_state_weights()
+    def checkpoint(self) -> Checkpoint:
+        """The training as it stands: `config["blank"]` with weights, progress and state."""
+        state = self.get_full_state_weights()
+        blank: Checkpoint = self.config["blank"]
+        made_by = replace(
+            blank.made_by,
+            iterations=self.epoch_num,
+            steps=self.frame,
+            success={name: v for name, v in self.algo_observer.window.means().items() if name.startswith("success_")},
+        )
+        weights = {name: value.detach().cpu().clone() for name, value in state.pop("model").items()}
         state.update(
-            format=checkpoints.FORMAT,
-            **self.config["description"],
-            success=self.algo_observer.window.means(),  # of the exploring policy, running means
             last_lr=self.last_lr,
             best_score=self.best_score,
             rng={"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
@@ -110,7 +117,7 @@ class ResDexPPO(A2CAgent):
                 "meters": {name: (getattr(self, name).mean, getattr(self, name).current_size) for name in METERS},
             },
         )
-        return state
+        return replace(blank, weights=weights, made_by=made_by, training=state)
 
     def init_current_rewards(self, batch_size: int, current_rewards_shape: Any) -> None:
         """Start the sums of the episodes in progress; after a restore they go on."""
@@ -121,37 +128,34 @@ class ResDexPPO(A2CAgent):
 
     def save(self, fn: Optional[str] = None) -> None:
         """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used."""
-        checkpoints.write_checkpoint(Path(self.nn_dir) / "last.pth", self.get_full_state_weights())
+        self.checkpoint().write(Path(self.nn_dir) / "last.pth")
 
     def save_if_best(self, score: float) -> None:
         """Write `nn/best.pth` when `score` has not been reached before."""
         if score > self.best_score:
             self.best_score = score
-            policy = checkpoints.policy_only(self.get_full_state_weights())
-            checkpoints.write_checkpoint(Path(self.nn_dir) / "best.pth", policy)
+            self.checkpoint().policy_only.write(Path(self.nn_dir) / "best.pth")
 
-    def start_from(self, fn: str) -> None:
+    def start_from(self, checkpoint: Checkpoint) -> None:
         """Take the weights of another training's policy, nothing else: iteration, optimizer and best score are new."""
-        state = checkpoints.read_checkpoint(fn)
-        checkpoints.check_fits(state, self.config["description"], fn)
-        self.set_weights(state)
+        self.set_weights({"model": checkpoint.weights})
         if self.global_rank == 0:
-            print(f"starts from the weights of {fn} ({state.get('frame', 0):,} steps), with a fresh optimizer")
+            steps = checkpoint.made_by.steps
+            print(f"starts from the weights of {checkpoint.name} ({steps:,} steps), with a fresh optimizer")
 
-    def restore(self, fn: str, set_epoch: bool = True) -> None:
+    def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; from a policy-only one, start a new training from its weights."""
-        state, description = checkpoints.read_checkpoint(fn), self.config["description"]
-        checkpoints.check_fits(state, description, fn)
-        if "optimizer" not in state:
-            self.start_from(fn)
+        if checkpoint.training is None:
+            self.start_from(checkpoint)
             return
-        same = all(state[key] == description[key] for key in ("task", "sim", "objects", "object_source"))
+        state, blank = dict(checkpoint.training), self.config["blank"]
+        same = all(getattr(checkpoint, key) == getattr(blank, key) for key in _SAME_EPISODES)
         task = self.vec_env.task
         same = same and state["env_state"] is not None and state["env_state"]["device"] == task.device.type
         first = self.global_rank == 0
         if not same or not first:
-            state["env_state"] = None  # the other GPUs' episodes are their own: they start anew
-        self.set_full_state_weights(state, set_epoch=set_epoch)
+            state["env_state"] = None  # the other GPUs' episodes are their own: they start again
+        self.set_full_state_weights({**state, "model": checkpoint.weights})
         self.last_lr = float(state["last_lr"])
         self.update_lr(self.last_lr)
         self.best_score = float(state["best_score"])
@@ -166,15 +170,7 @@ class ResDexPPO(A2CAgent):
             self._restored_sums = statistics["running"]
             for name, (mean, size) in statistics["meters"].items():
                 getattr(self, name).mean, getattr(self, name).current_size = mean.to(self.ppo_device), size
-        print(f"resumed {fn} at iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}")
+        at = f"iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}"
+        print(f"resumed {checkpoint.name} at {at}")
         if not same:
-            print("the task, its objects, its simulator or its device changed: episodes start anew")
-
-
-class ResDexPlayer(PpoPlayerContinuous):
-    """rl_games' player; it reads our checkpoints without executing them."""
-
-    def restore(self, fn: str) -> None:
-        state = checkpoints.read_checkpoint(fn)
-        checkpoints.check_fits(state, self.config["description"], fn)
-        self.model.load_state_dict(state["model"])
+            print("the task, its objects, its simulator or its device changed: episodes start again")

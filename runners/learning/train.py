@@ -3,98 +3,88 @@
 import contextlib
 import io
 import os
-import shlex
 import shutil
 import signal
 import sys
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Dict, Iterator, Mapping, Sequence
+from typing import Any, Dict, Iterator, Optional
 
 import torch
-from omegaconf import DictConfig
 from rl_games.torch_runner import Runner
 
 from resdex_tasks import networks
-from resdex_tasks.factory import make_task
+from resdex_tasks.factory import make_objects, make_task
 from resdex_tasks.grasp_task import GraspTask
-from resdex_tasks.observations import layout
+from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.utils.errors import UserError
-from runners.config import plain, save_config
-from runners.evaluation import run as playing
-from runners.evaluation import summary as evaluate
+from resdex_tasks.utils.files import write_json
+from resdex_tasks.utils.versions import versions
+from runners.config import RunConfig
 from runners.learning import vec_env
 from runners.learning.hyper_ppo import HyperPPO
 from runners.learning.monitor import TrainingMonitor, TrainingStopped
 from runners.learning.ppo import ResDexPPO
-from runners.policies import checkpoint as checkpoints
-from runners.policies.policy import Policy
-from runners.policies.warm_start import find_start
+from runners.learning.warm_start import WarmStart, find_warm_start
+from runners.policies.checkpoint import Checkpoint, MadeBy
+
+LAST = Path("nn") / "last.pth"
+"""Where a run's folder has the latest checkpoint."""
+ALGORITHMS = {"resdex_ppo": ResDexPPO, "resdex_hyper_ppo": HyperPPO}
+"""`train.params.algo.name` -> agent. A new algorithm is one entry."""
 
 
-def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
-    """Train or resume; returns the run's folder.
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training."""
+
+    folder: Path
+    objects: ObjectSet
+    """What it was trained on."""
+
+    @property
+    def last(self) -> Path:
+        """Its latest checkpoint."""
+        return self.folder / LAST
+
+
+def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingResult:
+    """Train or resume.
 
     Args:
-        overrides: the command line, for the checkpoints' description.
+        objects: the set, where it is made already; else made as the configuration says.
 
     Raises:
-        UserError: the configuration, the checkpoint or the run's folder does not do.
+        UserError: the configuration, a checkpoint or the run's folder does not do; nothing is left behind.
         TrainingStopped: Ctrl-C; the checkpoint is written.
     """
-    if cfg.torch_deterministic:
+    command = config.command
+    if command.torch_deterministic:
         torch.use_deterministic_algorithms(True)
-    name = _experiment(cfg)
-    runs, container = Path(cfg.runs_dir), plain(cfg)
-    folder = runs / name
-    rank = int(os.environ.get("RANK", "0")) if cfg.multi_gpu else 0
-    start = find_start(container)
-    state = checkpoints.read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
-    if state is not None:
-        checkpoints.check_sees(state, container["task"]["env"]["observation"], cfg.checkpoint)
-    task = make_task(container, cfg.num_envs, cfg.seed + rank)
-    params, description = container["train"]["params"], describe(container, task, overrides)
-    if state is not None:  # refused before anything is written
-        _check_checkpoint(state, cfg.checkpoint, description, params["config"]["max_epochs"])
-    if start.stage1:
-        checkpoints.check_fits(checkpoints.read_checkpoint(start.stage1), description, start.stage1)
-    if task.num_envs < len(task.objects) and task.config.object_sampling == "fixed":
-        raise UserError(
-            f"num_envs={task.num_envs} environments cannot hold the {len(task.objects)} objects; "
-            "task.env.objectSampling=random draws one at every reset"
-        )
+    rank = int(os.environ.get("RANK", "0")) if command.multi_gpu else 0
+    start = find_warm_start(config)
+    objects = make_objects(config.objects) if objects is None else objects
+    task = _make_task(config, objects, command.seed + rank)
+
+    folder = Path(command.runs_dir) / _experiment(config)
     new = not folder.exists()
     if rank == 0:
-        _make_run_folder(folder, cfg.checkpoint)
-        if cfg.wandb_activate:
-            _start_wandb(cfg, name)
-        save_config(cfg, folder / "config.yaml")
-        evaluate.write_json(folder / "versions.json", {"seed": cfg.seed, **checkpoints.versions()})
-
-    params["config"].update(full_experiment_name=name, train_dir=str(runs), description=description)
+        _make_run_folder(folder, command.checkpoint)
+        if command.wandb_activate:
+            _start_wandb(config, folder.name)
+        config.save(folder / "config.yaml")
+        write_json(folder / "versions.json", {"seed": command.seed, **versions()})
     monitor = TrainingMonitor()
-    vec_env.register(task, cfg.rl_device)
-    runner = Runner(monitor)
-    networks.register()
-    runner.algo_factory.register_builder("resdex_ppo", lambda **kwargs: ResDexPPO(**kwargs))
-    runner.algo_factory.register_builder("resdex_hyper_ppo", lambda **kwargs: HyperPPO(**kwargs))
+    vec_env.register(task, command.rl_device)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
-            runner.load({"params": params})
-            agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
-    except Exception as error:  # its factories and networks check little and raise anything
+        agent = _build_agent(config, start, task, monitor, folder)
+    except UserError:
         if new:
             shutil.rmtree(folder, ignore_errors=True)
             with contextlib.suppress(OSError):  # other runs are in it
-                runs.rmdir()
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"rl_games cannot build this training from train.params: {reason}") from error
-    if start.experts is not None:
-        agent.model.a2c_network.experts.load_state_dict(start.experts.weights)
-    if start.stage1:
-        agent.start_from(start.stage1)
-    if cfg.checkpoint:
-        agent.restore(cfg.checkpoint)
+                folder.parent.rmdir()
+        raise
     if rank == 0:
         _print_start(task, agent, folder)
     with _stop_after_iteration(agent):
@@ -102,73 +92,82 @@ def train(cfg: DictConfig, overrides: Sequence[str] = ()) -> Path:
             agent.train()
         except TrainingStopped:
             if rank == 0:
-                print(f"stopped; go on with: {_command(overrides, f'checkpoint={folder}/nn/last.pth')}")
+                print(f"stopped; resume with: {_command(config, checkpoint=str(folder / LAST))}")
             raise
         finally:
             monitor.close()
             vec_env.release()
-    if rank != 0:
-        return folder
-    means = monitor.window.means()
-    print(f"done: latched {means.get('latched', 0):.2f}, held {means.get('held', 0):.2f} with exploration noise")
-    print(f"evaluate it without: {_command(overrides, 'test=True', f'checkpoint={folder}/nn/last.pth')}")
-    if cfg.capture_video:
-        playing.record(container, Policy(agent.model), folder)
-    return folder
+    if rank == 0:
+        means = monitor.window.means()
+        once, at_end = means.get("success_once", 0), means.get("success_at_end", 0)
+        print(f"done: success once {once:.2f}, at end {at_end:.2f} with exploration noise")
+        print(f"evaluate it without: {_command(config, test=True, checkpoint=str(folder / LAST))}")
+    return TrainingResult(folder, objects)
 
 
-def describe(cfg: Dict[str, Any], task: GraspTask, overrides: Sequence[str]) -> Dict[str, Any]:
-    """What a checkpoint says of itself: plain values only."""
-    params = cfg["train"]["params"]
-    return {
-        "kind": task.config.observation,
-        "observation_size": task.num_obs,
-        "observation_layout": layout(task.num_obs),
-        "train": {
-            "network": params["network"],
-            "normalize_input": params["config"]["normalize_input"],
-            "normalize_value": params["config"]["normalize_value"],
-        },
-        "task": cfg["task"],
-        "sim": cfg["sim"],
-        "objects": task.objects.names,
-        "object_source": cfg["objects"],
-        "seed": cfg["seed"],
-        "command": " ".join(["python train.py", *overrides]),
-        "versions": checkpoints.versions(),
-    }
-
-
-def _check_checkpoint(state: Mapping[str, Any], name: str, description: Dict[str, Any], max_epochs: int) -> None:
-    checkpoints.check_fits(state, description, name)
-    if "optimizer" not in state:
-        return
-    theirs, ours = state["task"].get("stage"), description["task"]["stage"]
-    if theirs != ours:
+def _make_task(config: RunConfig, objects: ObjectSet, seed: int) -> GraspTask:
+    env, num_envs = config.task.env, config.command.num_envs
+    if num_envs < len(objects) and env.object_sampling == "fixed":
         raise UserError(
-            f"{name} is a training of {state['task']['name']}, with which this run of {description['task']['name']} "
-            "cannot go on" + (f"; stage1={name} starts the second stage from it" if (theirs, ours) == (1, 2) else "")
+            f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; "
+            "task.env.objectSampling=random draws one at every reset"
         )
-    if state["epoch"] >= max_epochs:
-        following = description["task"]["next"]
-        raise UserError(
-            f"{name} has done its {state['epoch']} iterations: a max_iterations above {state['epoch']} goes on"
-            + (f", and task={following} stage1={name} is what follows" if following else "")
-        )
+    return make_task(env, config.sim_name, config.sim, objects, num_envs, seed, config.command.sim_device)
 
 
-def _experiment(cfg: DictConfig) -> str:
+def _build_agent(
+    config: RunConfig, start: WarmStart, task: GraspTask, monitor: TrainingMonitor, folder: Path
+) -> ResDexPPO:
+    """The agent with the weights that it starts from.
+
+    Raises:
+        UserError: rl_games cannot build it.
+    """
+    params = config.rl_games_params(
+        full_experiment_name=folder.name, train_dir=str(folder.parent), blank=_blank(config, start, task)
+    )
+    params["network"] = dict(start.spec.network)
+    runner = Runner(monitor)
+    networks.register()
+    for name, algorithm in ALGORITHMS.items():
+        runner.algo_factory.register_builder(name, lambda algorithm=algorithm, **kwargs: algorithm(**kwargs))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own messages
+            runner.load({"params": params})
+            agent = runner.algo_factory.create(runner.algo_name, base_name="run", params=runner.params)
+    except Exception as error:  # its factories and networks check little and raise anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"rl_games cannot build this training from train.params: {reason}") from error
+    if start.experts is not None:
+        agent.model.a2c_network.experts.load_state_dict(start.experts.weights)
+    if start.stage1 is not None:
+        agent.start_from(start.stage1)
+    if start.resumed is not None:
+        agent.resume(start.resumed)
+    return agent
+
+
+def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
+    """What every checkpoint of this training says of itself."""
+    made_by = MadeBy(" ".join(["python train.py", *config.overrides]), config.command.seed, versions())
+    plain: Dict[str, Any] = dict(config.plain)
+    objects = tuple(task.objects.names)
+    return Checkpoint(start.spec, {}, made_by, plain["task"], plain["sim"], objects, plain["objects"])
+
+
+def _experiment(config: RunConfig) -> str:
     """Name of the run's folder; a resumed training goes on in its own."""
-    if cfg.experiment:
-        return str(cfg.experiment)
-    path = Path(str(cfg.checkpoint)).resolve()
-    if cfg.checkpoint and path.name == "last.pth" and path.parent.parent.parent == Path(cfg.runs_dir).resolve():
-        return path.parent.parent.name
-    return f"{cfg.task_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    command, checkpoint = config.command, config.checkpoint
+    if command.experiment:
+        return command.experiment
+    run = checkpoint.run_folder if checkpoint is not None and checkpoint.path.name == LAST.name else None
+    if run is not None and run.resolve().parent == Path(command.runs_dir).resolve():
+        return run.resolve().name
+    return f"{command.task_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
 
 
 def _make_run_folder(folder: Path, checkpoint: str) -> None:
-    last = folder / "nn" / "last.pth"
+    last = folder / LAST
     if last.exists() and (not checkpoint or Path(checkpoint).resolve() != last.resolve()):
         raise UserError(f"{folder} holds a training: resume it with checkpoint={last}, or name another experiment")
     try:
@@ -180,15 +179,15 @@ def _make_run_folder(folder: Path, checkpoint: str) -> None:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
 
 
-def _start_wandb(cfg: DictConfig, name: str) -> None:
+def _start_wandb(config: RunConfig, name: str) -> None:
     import wandb
 
     wandb.init(
-        project=cfg.wandb_project,
-        entity=cfg.wandb_entity or None,
-        group=cfg.wandb_group or None,
+        project=config.command.wandb_project,
+        entity=config.command.wandb_entity or None,
+        group=config.command.wandb_group or None,
         name=name,
-        config=plain(cfg),
+        config=dict(config.plain),
         sync_tensorboard=True,
     )
 
@@ -211,11 +210,9 @@ def _stop_after_iteration(agent: ResDexPPO) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _command(overrides: Sequence[str], *more: str) -> str:
-    """A command line with these overrides, the later ones instead of earlier ones of the same key."""
-    keys = tuple(o.split("=", 1)[0] + "=" for o in more)
-    kept = [o for o in overrides if not o.startswith(keys)]
-    return " ".join(["python train.py", *(shlex.quote(o) for o in (*kept, *more))])
+def _command(config: RunConfig, **values: Any) -> str:
+    """This run's command line with other values."""
+    return config.overrides.having(values).command()
 
 
 def _print_start(task: GraspTask, agent: ResDexPPO, folder: Path) -> None:

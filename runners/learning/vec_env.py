@@ -10,7 +10,7 @@ from rl_games.common.gym_compat import gym
 from rl_games.common.ivecenv import IVecEnv
 from torch import Tensor
 
-from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.grasp_task import GraspTask, Health
 from resdex_tasks.networks.hyper import hyper_action_size
 
 ENV_NAME = "resdex"
@@ -43,16 +43,24 @@ class GraspVecEnv(IVecEnv):
     def step(self, actions: Tensor) -> Tuple[Dict[str, Tensor], Tensor, Tensor, Dict]:
         obs, reward, done, extras = self.task.step(actions)
         extras["time_outs"] = extras["time_outs"].to(self.rl_device)
-        return {"obs": obs.to(self.rl_device)}, reward.to(self.rl_device), done.to(self.rl_device), extras
+        return self._seen(obs), reward.to(self.rl_device), done.to(self.rl_device), extras
 
     def reset(self) -> Dict[str, Tensor]:
         # after a restore the episodes go on where they were
         obs = self.task.obs if self._restored else self.task.reset()
         self._restored = False
-        return {"obs": obs.to(self.rl_device)}
+        return self._seen(obs)
+
+    def _seen(self, observations: Mapping[str, Tensor]) -> Dict[str, Tensor]:
+        """rl_games' name for the policy's group."""
+        return {"obs": observations[self.task.config.observation].to(self.rl_device)}
 
     def get_env_info(self) -> Dict[str, Any]:
         return spaces(self.task.num_obs, self.task.num_actions)
+
+    def health(self) -> Health:
+        """What went wrong in the simulator so far."""
+        return self.task.health()
 
     def get_env_state(self) -> dict:
         return self.task.get_state()

@@ -1,13 +1,12 @@
-"""The command of `runners.objects` that finds grasp proposals for a set of objects (`runners/grasp_search.py`).
+"""The command of `runners.objects` that finds grasp proposals (`resdex_tasks/proposals/search.py`).
 
-The file is written after every batch; run again, the command goes on with the objects that are missing. Each batch
+The file is written after every batch; run again, the command resumes with the objects that are missing. Each batch
 begins with grasps of the batches before, and of a file.
 """
 
 import argparse
 import hashlib
-from dataclasses import asdict
-from importlib import metadata
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -15,16 +14,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from resdex_tasks.factory import SIMS, SimRequest, make_objects
+from resdex_tasks.factory import make_objects, make_sim
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.proposals.file import SHIPPED_PROPOSALS, Found, read_found, write_found
 from resdex_tasks.proposals.search import MakeSim, Settings, propose
-from resdex_tasks.sims.base import GraspSim, WristLaw
-from resdex_tasks.utils.config_reader import read_config
+from resdex_tasks.sims.base import GraspSim
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import check_can_write
+from resdex_tasks.utils.mappings import flat
 from resdex_tasks.utils.paths import SHIPPED
-from runners.policies.checkpoint import flat
+from resdex_tasks.utils.versions import versions
+from runners.config import RunConfig
 
 WITHOUT_EFFECT = ("numThreads",)
 """Of the simulator's settings, those on which no trial depends."""
@@ -99,14 +99,12 @@ def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any])
         )
 
 
-def simulator(cfg: Mapping[str, Any]) -> MakeSim:
+def simulator(config: RunConfig) -> MakeSim:
     """How the configured simulator is built for a set of objects."""
 
     def make(objects: ObjectSet, num_envs: int) -> GraspSim:
-        settings = dict(cfg["sim"])
-        law = read_config(WristLaw, cfg["task"]["env"]["wrist"], "task.env.wrist")
-        index = torch.arange(num_envs) % len(objects)
-        return SIMS[settings.pop("name")](SimRequest(objects, index, settings, law, cfg["sim_device"]))
+        wrist = config.task.env.wrist
+        return make_sim(config.sim_name, config.sim, objects, num_envs, wrist, config.command.sim_device)
 
     return make
 
@@ -132,21 +130,21 @@ def command(args: argparse.Namespace) -> None:
     if not 0 <= args.at_least <= settings.wanted:
         raise UserError(f"--at_least is {args.at_least}; it must be 0 to {settings.wanted}, which --wanted keeps")
     check_can_write(args.out)
-    cfg = args.config
-    objects = make_objects({**cfg["objects"], "proposals": None})  # which has all its poses at rest
-    sim = {key: value for key, value in cfg["sim"].items() if key not in WITHOUT_EFFECT}
-    sim["wrist"] = cfg["task"]["env"]["wrist"]
+    config: RunConfig = args.config
+    objects = make_objects(replace(config.objects, proposals=None))  # which has all its poses at rest
+    sim = {key: value for key, value in config.plain["sim"].items() if key not in WITHOUT_EFFECT}
+    sim["wrist"] = config.plain["task"]["env"]["wrist"]
     search = {
-        "objects": cfg["objects"],
+        "objects": config.plain["objects"],
         "batch": args.batch,
         "at_least": args.at_least,
-        "versions": {p: metadata.version(p) for p in ("mujoco", "numpy", "torch")},
+        "versions": versions("mujoco", "numpy", "torch"),
     }
     torch.set_num_threads(1)  # the simulator has the cores
     like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like).expanduser()
     found = run(
         args.out,
-        simulator(cfg),
+        simulator(config),
         objects,
         settings,
         args.num_envs,

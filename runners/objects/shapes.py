@@ -2,34 +2,40 @@
 
 import argparse
 import importlib.util
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Callable
 
 from resdex_tasks.factory import make_objects
+from resdex_tasks.objects.sources import ObjectsConfig
 from resdex_tasks.shapes.clusters import check_k, cluster, write_clusters
 from resdex_tasks.shapes.codes import add_codes, cached_codes, read_codes
 from resdex_tasks.shapes.encoder import read_encoder
+from resdex_tasks.utils.config_reader import plain_values
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import check_can_write
 from resdex_tasks.utils.paths import SHIPPED
 
-SHAPES_ALONE = {"codes": None, "proposals": None}
-"""What these commands do not ask of a set."""
 RANKED = 20
+"""Objects of a cluster that its file names, the nearest to the centre first."""
+
+
+def _shapes_alone(config: ObjectsConfig) -> ObjectsConfig:
+    """The set without what these commands do not ask of it."""
+    return replace(config, codes=None, proposals=None)
 
 
 def run_train(args: argparse.Namespace) -> None:
     from resdex_tasks.shapes.encoder_training import EncoderTraining, train_encoder
 
-    config = {**args.config, **SHAPES_ALONE}
+    config = _shapes_alone(args.config)
     given = {f.name: getattr(args, f.name) for f in fields(EncoderTraining)}
     settings = EncoderTraining(**{key: value for key, value in given.items() if value is not None})
-    about = {"source": config, "command": args.command_line}
+    about = {"source": plain_values(config), "command": args.command_line}
     try:
         encoder = train_encoder(make_objects(config), settings, args.out, device=args.device, about=about)
     except KeyboardInterrupt:
-        print("\nstopped after the last whole epoch; the same command goes on from there")
+        print("\nstopped after the last complete epoch; the same command resumes")
         raise SystemExit(130) from None
     print(f"encoder {encoder.id} written to {args.out / 'encoder.pth'}")
 
@@ -39,7 +45,7 @@ def run_encode(args: argparse.Namespace) -> None:
     encoder = read_encoder(args.encoder)
     if args.out.is_file():
         read_codes(args.out, encoder.id)  # a wrong file is said before the objects are read
-    objects = make_objects({**args.config, **SHAPES_ALONE})
+    objects = make_objects(_shapes_alone(args.config))
     file = add_codes(args.out, objects, encoder)
     others = f", which has {len(file.names)} by now" if len(file.names) > len(objects) else ""
     print(f"{len(objects)} codes of encoder {encoder.id} written to {args.out}{others}")
@@ -50,11 +56,11 @@ def run_cluster(args: argparse.Namespace) -> None:
     if args.picture is not None:
         _check_can_draw(args.picture)
     encoder = read_encoder(args.encoder)
-    config = {**args.config, **SHAPES_ALONE}
+    config = _shapes_alone(args.config)
     objects = make_objects(config)
     check_k(args.k, len(objects))
     codes = cached_codes(objects, encoder)
-    found = cluster(objects.names, codes, args.k, args.seed, encoder.id, config)
+    found = cluster(objects.names, codes, args.k, args.seed, encoder.id, plain_values(config))
     write_clusters(args.out, found if args.all else found.ranked(RANKED), args.command_line)
     for row in found.clusters:
         print(f"{row.size:6d} objects around {', '.join(row.ranking[:5])}")

@@ -1,27 +1,27 @@
 """The pipeline's settings: a file of cfg/pipeline, changed by `key=value` on the command line."""
 
 import difflib
-import json
-import re
-import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence
 
 import yaml
 
+from resdex_tasks.utils.config_reader import read_config, setting
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.overrides import Overrides, hydra_value, yaml_value
 from resdex_tasks.utils.paths import CFG_DIR
 from runners.config import GROUPS
 
+COMMAND = "python -m runners.pipeline"
 SECTIONS = ("all", "base", "stage1", "stage2", "test")
 """train.py's keys for every training and test, and for one kind of them."""
-OURS = {
-    "task": "every stage has its own",
-    "train": "every stage has its own; train.params.* can be set",
+PIPELINE_KEYS = {
+    "task": "every training has its own",
+    "train": "every training has its own; train.params.* can be set",
     "runs_dir": "out names the folder",
     "experiment": "out names the folder",
-    "checkpoint": "a stage that was cut goes on by itself",
+    "checkpoint": "a step that was interrupted resumes by itself",
     "test": "",
     "follow_up": "",
     "experts": "",
@@ -34,32 +34,32 @@ OURS = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class PipelineSettings:
     """What cfg/pipeline and the command line say. The keys are explained in cfg/pipeline/default.yaml."""
 
     pipeline: str
-    k: int
+    k: int = setting(at_least=1)
     out: str
     encoder: str
     encoder_training: Dict[str, Any]
-    cluster_seed: int
-    threshold: float
-    tries: int
-    expert_episodes: int
-    test_objects: int
+    cluster_seed: int = setting(at_least=0)
+    threshold: float = setting(at_least=0, at_most=1)
+    tries: int = setting(at_least=1)
+    expert_episodes: int = setting(at_least=1)
+    test_objects: int = setting(at_least=1)
     test_experts: bool
-    sections: Mapping[str, Mapping[str, str]]
+    sections: Dict[str, Any]
     """Section -> train.py's key -> its value, in Hydra's words."""
     command: str
     """The command line that they come from."""
 
-    def overrides(self, section: str, forced: Mapping[str, Any]) -> List[str]:
+    def overrides(self, section: str, forced: Mapping[str, Any]) -> Overrides:
         """train.py's arguments: those of `all` and of the section, but the values of `forced` before all."""
         values: Dict[str, str] = {}
         for name in ("all", section):
             values.update(self.sections[name])
         values.update({key: hydra_value(value) for key, value in forced.items()})
-        return [f"{key}={value}" for key, value in values.items()]
+        return Overrides([f"{key}={value}" for key, value in values.items()])
 
     def as_given(self) -> Dict[str, Any]:
         """All settings as plain values, one level deep: for the report."""
@@ -72,24 +72,14 @@ class Settings:
         return out
 
 
-def hydra_value(value: Any) -> str:
-    """A plain value as Hydra's command line reads it back."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z./][A-Za-z0-9_./-]*", value) and isinstance(_yaml(value), str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def read_settings(argv: Sequence[str]) -> Settings:
+def read_settings(argv: Sequence[str]) -> PipelineSettings:
     """Settings of a command line.
 
-    UserError: an unknown key or file of cfg/pipeline, a value that does not fit, a key that the pipeline sets.
+    Raises:
+        UserError: an unknown key or file of cfg/pipeline, a value that does not fit, a key that the pipeline sets.
     """
-    given: Dict[str, str] = {}
-    for argument in argv:
-        key, equals, value = argument.partition("=")
-        if not equals or not key:
-            raise UserError(f"'{argument}' is not of the form key=value")
-        given[key] = value
+    arguments = Overrides(argv)
+    given = {key: arguments.get(key) for key in arguments.keys}
     name = given.pop("pipeline", "default")
     values = _preset("default")
     own = [key for key in values if key not in (*SECTIONS, "encoder_training")]
@@ -105,13 +95,13 @@ def read_settings(argv: Sequence[str]) -> Settings:
         if key in own:
             values[key] = _parsed(key, value, values[key])
         elif section == "encoder_training" and rest:
-            values[section][rest] = _yaml(value)
+            values[section][rest] = yaml_value(value)
         else:
             section, rest = (section, rest) if section in SECTIONS and rest else ("all", key)
             _check_train_key(rest, known, own)
             sections[section][rest] = value
-    command = shlex.join(["python", "-m", "runners.pipeline", *argv])
-    settings = Settings(pipeline=name, sections=sections, command=command, **values)
+    values.update(pipeline=name, sections=sections, command=arguments.command(COMMAND))
+    settings = read_config(PipelineSettings, values, "", spelling=str)
     _check(settings)
     return settings
 
@@ -130,8 +120,8 @@ def _train_keys() -> List[str]:
 
 
 def _check_train_key(key: str, known: Sequence[str], own: Sequence[str]) -> None:
-    if key in OURS:
-        instead = f"; {OURS[key]}" if OURS[key] else ""
+    if key in PIPELINE_KEYS:
+        instead = f"; {PIPELINE_KEYS[key]}" if PIPELINE_KEYS[key] else ""
         raise UserError(f"{key} is set by the pipeline itself{instead}")
     if key.lstrip("+").split(".")[0] not in known:
         close = difflib.get_close_matches(key, [*own, *known], 1)
@@ -139,32 +129,12 @@ def _check_train_key(key: str, known: Sequence[str], own: Sequence[str]) -> None
         raise UserError(f"there is no key '{key}'{hint}")
 
 
-def _yaml(text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-
-
 def _parsed(key: str, text: str, default: Any) -> Any:
-    value = _yaml(text)
-    kinds: Tuple[type, ...] = (int, float) if isinstance(default, float) else (type(default),)
-    if isinstance(default, str):
-        value = text.strip("'\"")
-    if not isinstance(value, kinds) or (isinstance(value, bool) and not isinstance(default, bool)):
-        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(default)]
-        raise UserError(f"{key} is {text!r}; it must be {words}")
-    return value
+    """The value of a key of the pipeline's own, of the type of its default."""
+    return text.strip("'\"") if isinstance(default, str) else yaml_value(text)
 
 
-def _check(settings: Settings) -> None:
-    for key in ("k", "tries", "expert_episodes", "test_objects"):
-        if getattr(settings, key) < 1:
-            raise UserError(f"{key} is {getattr(settings, key)}; it must be at least 1")
-    if settings.cluster_seed < 0:
-        raise UserError(f"cluster_seed is {settings.cluster_seed}; it must be at least 0")
-    if not 0 <= settings.threshold <= 1:
-        raise UserError(f"threshold is {settings.threshold}; it is a success rate, from 0 to 1")
+def _check(settings: PipelineSettings) -> None:
     if not settings.out or Path(settings.out) == Path("."):
         raise UserError("out is empty; it names the folder of everything that is made")
     if settings.encoder_training and settings.encoder != "train":

@@ -1,8 +1,8 @@
-"""Long work in stages: what is done is kept, what was cut goes on, and what a change touches is done anew.
+"""Resumable pipeline steps: finished steps are cached, interrupted ones resume, changed ones rerun.
 
-A stage fills a folder of its own. Beside what it makes lies `stage.json`: its settings, the hashes of the artifacts it
-consumed, whether it is done, and the hashes of the files that later stages build on. A stage is done anew exactly if
-its settings or those hashes change: a stage whose redone inputs came out as before is left alone.
+A step fills a folder of its own. Beside what it makes lies `step.json`: its settings, the hashes of the artifacts it
+consumed, whether it is done, and the hashes of the files that later steps build on. A step is done again exactly if its
+settings or those hashes change: a step whose redone inputs came out as before is left alone.
 """
 
 import hashlib
@@ -17,24 +17,24 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from filelock import FileLock, Timeout
 
 from resdex_tasks.utils.errors import UserError
-from runners.evaluation.summary import write_json
-from runners.policies.checkpoint import flat
+from resdex_tasks.utils.files import read_json, write_json
+from resdex_tasks.utils.mappings import flat
 
-FORMAT = "resdex-stages-1"
-"""Goes into every fingerprint: raised when a stage would make something else of the same settings."""
-RECORD, MARK, LOG, LOCK = "stage.json", "stages.json", "stages.log", ".lock"
+FORMAT = "resdex-steps-1"
+"""Goes into every fingerprint: raised when a step would make something else of the same settings."""
+RECORD, MARK, LOG, LOCK = "step.json", "steps.json", "steps.log", ".lock"
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a finished stage left."""
+    """What a finished step left."""
 
     name: str
     folder: Path
     fingerprint: str
     """Of the settings and inputs that it was made of."""
     files: Mapping[str, str]
-    """The files that later stages may read -> SHA-256 of their content."""
+    """The files that later steps may read -> SHA-256 of their content."""
     about: Mapping[str, Any] = field(default_factory=dict)
     """What is worth knowing of how it was made, such as versions; no part of the fingerprint."""
 
@@ -51,9 +51,9 @@ class Artifact:
 
 
 class Workspace:
-    """A folder of stages: `with Workspace(folder, kind) as workspace: a = workspace.stage(...)`.
+    """A folder of steps: `with Workspace(folder, kind) as workspace: a = workspace.step(...)`.
 
-    One process at a time works in it. `stages.log` gets the time that each stage took.
+    One process at a time works in it. `steps.log` gets the time that each step took.
 
     Args:
         folder: made if need be.
@@ -65,7 +65,7 @@ class Workspace:
     def __init__(self, folder: Path, kind: Mapping[str, Any]) -> None:
         self.folder, self.kind = folder, dict(kind)
         self.artifacts: List[Artifact] = []
-        """Of the stages so far, in order."""
+        """Of the steps so far, in order."""
 
     def __enter__(self) -> "Workspace":
         self._check_kind()
@@ -103,7 +103,7 @@ class Workspace:
             theirs, ours = (", ".join(f"{k}={v}" for k, v in kind.items()) for kind in (mark["kind"], self.kind))
             raise UserError(f"{self.folder} holds the work of {theirs}, this is {ours}; name a new folder")
 
-    def stage(
+    def step(
         self,
         name: str,
         title: str,
@@ -113,19 +113,19 @@ class Workspace:
         inputs: Sequence[Artifact] = (),
         about: Optional[Mapping[str, Any]] = None,
     ) -> Artifact:
-        """Do a stage, unless it is done.
+        """Do a step, unless it is done.
 
         Args:
             name: of its folder.
             title: what it does, for the person who waits.
             fill: makes the outputs in the folder it is given. It may find there what an earlier call with the same
                 settings and inputs had made before it was cut, and should go on from it.
-            outputs: the files that it makes and later stages may read.
+            outputs: the files that it makes and later steps may read.
             settings: plain values that decide the result.
             inputs: the artifacts that decide the result, in their order.
             about: to be kept with the artifact.
 
-        UserError: an output of the finished stage was changed by someone else since.
+        UserError: an output of the finished step was changed by someone else since.
         """
         folder, consumed = self.folder / name, [[artifact.name, artifact.hash] for artifact in inputs]
         settings = json.loads(json.dumps(settings))  # as it will be read back: tuples are lists
@@ -137,12 +137,12 @@ class Workspace:
                 self._check_unchanged(folder, record["files"])
                 print(f"[{name}] done already", flush=True)
                 return self._add(name, folder, record)
-            why = f": anew, {missing[0]} is gone"
+            why = f": again, {missing[0]} is gone"
             record = None
         elif record is not None and record["fingerprint"] == mark:
-            why = ": goes on"
+            why = ": resumed"
         else:
-            why = "" if record is None else f": anew, {_difference(record, settings, consumed)}"
+            why = "" if record is None else f": again, {_difference(record, settings, consumed)}"
             record = None
         print(f"\n[{name}] {title}{why}", flush=True)
         if record is None:
@@ -169,8 +169,8 @@ class Workspace:
         for file, known in files.items():
             if file_hash(folder / file) != known:
                 raise UserError(
-                    f"{folder / file} was changed after its stage had made it; remove the folder {folder} and it is "
-                    "made anew, or name a new folder for all"
+                    f"{folder / file} was changed after its step had made it; remove the folder {folder} and it is "
+                    "made again, or name a new folder for all"
                 )
 
     def _log(self, text: str) -> None:
@@ -193,7 +193,7 @@ def file_hash(path: Path) -> str:
 
 
 def clear_all_but_record(folder: Path) -> None:
-    """For a stage that cannot go on from what it finds."""
+    """For a step that cannot go on from what it finds."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -202,7 +202,7 @@ def clear_all_but_record(folder: Path) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Remove a stage. Its record goes first: a folder without one is never taken for somebody's work half done."""
+    """Remove a step. Its record goes first: a folder without one is never taken for somebody's work half done."""
     if folder.is_dir():
         if (folder / RECORD).exists():
             (folder / RECORD).unlink()
@@ -221,10 +221,8 @@ def _difference(record: Mapping[str, Any], settings: Mapping[str, Any], consumed
 
 
 def _read_json(path: Path) -> Optional[Dict[str, Any]]:
-    """None where there is no such file. Our files appear whole or not at all."""
+    """None where there is no such file. Our files appear complete or not at all."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error

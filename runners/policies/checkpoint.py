@@ -1,20 +1,28 @@
-"""Checkpoints that say what they are: written atomically, read without executing anything in the file."""
+"""A policy's file: read once, without executing anything in it, and written complete or not at all.
 
-import platform
+    python -m runners.policies.checkpoint runs/NAME/nn/last.pth checkpoints/NAME.pth     # the part that plays
+
+The file is a dict of plain values: "format", and the fields of `Checkpoint` but for its name.
+"""
+
 import sys
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from resdex_tasks.networks.experts import ExpertsSpec
 from resdex_tasks.observations import SIZES, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_atomically
+from resdex_tasks.utils.mappings import flat
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
 
-FORMAT = "resdex-1"
+FORMAT = "resdex-policy-2"
 INITIAL = (
     "network.mixture.weightStd",
     "network.mixture.residualStd",
@@ -22,20 +30,162 @@ INITIAL = (
     "network.space.continuous.sigma_init.",
     "network.mlp.initializer.",
 )
-"""Settings of `train` that only say how weights begin: a checkpoint's are there already."""
+"""Settings that only say how weights begin: a checkpoint's are there already."""
 
 
-def versions() -> Dict[str, str]:
-    """Versions of what makes the numbers."""
-    from importlib import metadata
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a policy is: enough to build the network that a checkpoint then fills."""
 
-    out = {"python": platform.python_version()}
-    for name in ("resdex", "torch", "rl_games", "numpy", "mujoco", "mujoco-warp", "warp-lang"):
+    observation: str
+    """The observation group that it sees: base or full."""
+    observation_layout: Mapping[str, int]
+    """The blocks of that group when the policy was trained: name -> size, in order."""
+    network: Mapping[str, Any]
+    """rl_games' `params.network`."""
+    normalize_input: bool
+    normalize_value: bool
+
+    @property
+    def experts(self) -> Optional[ExpertsSpec]:
+        """The frozen experts inside; None: it mixes none."""
+        return ExpertsSpec.read(self.network["experts"]) if self.network.get("experts") else None
+
+
+@dataclass(frozen=True)
+class MadeBy:
+    """How a checkpoint came to be."""
+
+    command: str
+    seed: int
+    versions: Mapping[str, str]
+    iterations: int = 0
+    steps: int = 0
+    """Environment steps."""
+    success: Mapping[str, float] = field(default_factory=dict)
+    """Running means of the exploring policy."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A policy, how it was made and, of a training, all that resuming it needs. Tensors are on the CPU."""
+
+    spec: PolicySpec
+    weights: Mapping[str, Tensor]
+    """State of the rl_games model that `spec` describes."""
+    made_by: MadeBy
+    task: Mapping[str, Any]
+    """The configuration's group `task` of the training."""
+    sim: Mapping[str, Any]
+    """Its group `sim`."""
+    objects: Tuple[str, ...]
+    """Names of the objects that it was trained on."""
+    object_source: Mapping[str, Any]
+    """Its group `objects`."""
+    training: Optional[Mapping[str, Any]] = None
+    """The agent's state beside the weights (optimizer, random numbers, environments); None: the part that plays."""
+    name: str = ""
+    """What the file was called by whoever named it, for messages; '' where it was never a file."""
+    path: Optional[Path] = None
+
+    @classmethod
+    def read(cls, name: Union[str, Path]) -> "Checkpoint":
+        """Read a file, named by its path or as a shipped one.
+
+        Raises:
+            UserError: there is no such file, it is broken, or it is not one of ours.
+        """
+        path = find_checkpoint(str(name))
+        state = read_plain(path, FORMAT, "a policy's checkpoint", "resdex-1")
         try:
-            out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return out
+            own = {f.name: state[f.name] for f in fields(cls) if f.name not in ("name", "path")}
+            own["spec"], own["made_by"] = PolicySpec(**own["spec"]), MadeBy(**own["made_by"])
+            own["objects"] = tuple(own["objects"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path} is an incomplete checkpoint: it lacks {str(error) or 'everything'}") from error
+        return cls(**own, name=str(name), path=path)
+
+    def write(self, path: Path) -> None:
+        """Write the complete file or nothing.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        state = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", "path")}
+        state.update(format=FORMAT, spec=asdict(self.spec), made_by=asdict(self.made_by))
+        write_atomically(path, lambda partial: torch.save(_plain(state), partial))
+
+    @property
+    def policy_only(self) -> "Checkpoint":
+        """Without what only a training needs."""
+        return replace(self, training=None)
+
+    @property
+    def run_folder(self) -> Optional[Path]:
+        """The folder of the training that wrote the file (`runs/NAME/nn/last.pth`), or None."""
+        return self.path.parent.parent if self.path is not None and self.path.parent.name == "nn" else None
+
+    def check_sees(self, group: str) -> None:
+        """Check that its policy sees the observation group, laid out as it is here.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.spec.observation != group:
+            raise UserError(f"{self.name} holds a '{self.spec.observation}' policy; this run needs '{group}'")
+        ours, theirs = layout(group) if group in SIZES else {}, self.spec.observation_layout
+        if list(ours.items()) != list(theirs.items()):
+            raise UserError(f"{self.name} sees {', '.join(theirs)}; here a '{group}' policy sees {', '.join(ours)}")
+
+    def check_fits(self, spec: PolicySpec) -> None:
+        """Check that its weights can go into a network built as `spec` says.
+
+        Raises:
+            UserError: its observation, network or normalisation is another.
+        """
+        self.check_sees(spec.observation)
+        theirs, ours = (flat({key: v for key, v in asdict(s).items() if key in _COMPARED}) for s in (self.spec, spec))
+        for key in sorted({*theirs, *ours}):
+            if theirs.get(key) != ours.get(key) and not key.startswith(INITIAL):
+                raise UserError(
+                    f"{self.name} was trained with {key}={theirs.get(key)}, this run has {key}={ours.get(key)}"
+                )
+
+
+_COMPARED = ("network", "normalize_input", "normalize_value")
+
+
+class CheckpointReader:
+    """Reads checkpoints, each file once: what it read, it remembers for as long as the file stays the same."""
+
+    def __init__(self) -> None:
+        self._read: Dict[Tuple[Path, int, int], Checkpoint] = {}
+
+    def __call__(self, name: Union[str, Path]) -> Checkpoint:
+        """See `Checkpoint.read`."""
+        path = find_checkpoint(str(name)).resolve()
+        state = path.stat()
+        key = (path, state.st_mtime_ns, state.st_size)
+        if key not in self._read:
+            self._read[key] = Checkpoint.read(name)
+        return replace(self._read[key], name=str(name))
+
+
+def find_checkpoint(name: str) -> Path:
+    """A checkpoint by path, or by the name of a shipped one (checkpoints/<name>.pth).
+
+    Raises:
+        UserError: there is none.
+    """
+    for path in (Path(name), CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
+        if path.is_file():
+            return path
+    raise UserError(f"no checkpoint {name}; the shipped ones are {', '.join(shipped_policies()) or 'none'}")
+
+
+def shipped_policies() -> List[str]:
+    """Names of the policies in checkpoints/."""
+    return sorted(path.stem for path in CHECKPOINT_DIR.glob("*.pth") if path.name != SHIPPED_ENCODER.name)
 
 
 def _plain(value: Any) -> Any:
@@ -51,85 +201,22 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write the whole file or nothing.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    write_atomically(path, lambda partial: torch.save(_plain(state), partial))
-
-
-def find_checkpoint(name: str) -> Path:
-    """A checkpoint by path, or by the name of a shipped one (checkpoints/<name>.pth)."""
-    for path in (Path(name), CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
-        if path.is_file():
-            return path
-    shipped = sorted(p.stem for p in CHECKPOINT_DIR.glob("*.pth") if p.name != SHIPPED_ENCODER.name)
-    raise UserError(f"no checkpoint {name}; the shipped ones are {', '.join(shipped) or 'none'}")
-
-
-def read_checkpoint(name: str) -> Dict[str, Any]:
-    """Read a checkpoint onto the CPU.
-
-    Raises:
-        UserError: there is no such file, it is broken, or it is not one of ours.
-    """
-    path = find_checkpoint(name)
-    state = read_plain(path, FORMAT, "a policy's checkpoint")
-    missing = [key for key in ("kind", "train", "model") if key not in state]
-    if not missing and "network" not in state["train"]:
-        missing = ["train.network"]
-    if missing:
-        raise UserError(f"{path} is an incomplete checkpoint: it lacks '{missing[0]}'")
-    return state
-
-
-def check_fits(state: Mapping[str, Any], description: Mapping[str, Any], name: str) -> None:
-    """Raise UserError unless a checkpoint's kind of policy, network and normalisation are those of `description`."""
-    check_sees(state, description["kind"], name)
-    theirs, ours = flat(state["train"]), flat(description["train"])
-    for key in sorted({*theirs, *ours}):
-        if theirs.get(key) != ours.get(key) and not key.startswith(INITIAL):
-            raise UserError(f"{name} was trained with {key}={theirs.get(key)}, this run has {key}={ours.get(key)}")
-
-
-def check_sees(state: Mapping[str, Any], kind: str, name: str) -> None:
-    """Raise UserError unless a checkpoint's policy sees the observation `kind`, laid out as it is here."""
-    if state["kind"] != kind:
-        raise UserError(f"{name} holds a '{state['kind']}' policy; this run needs '{kind}'")
-    blocks = layout(SIZES[kind]) if kind in SIZES else None
-    theirs = state.get("observation_layout", blocks)
-    if theirs != blocks or list(theirs or ()) != list(blocks or ()):
-        raise UserError(f"{name} sees {', '.join(theirs)}; here a '{kind}' policy sees {', '.join(blocks or ())}")
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
-    """Nested settings as one dict with dotted keys."""
-    out: Dict[str, Any] = {}
-    for key, value in settings.items():
-        out.update(flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value})
-    return out
-
-
-def policy_only(state: Mapping[str, Any]) -> Dict[str, Any]:
-    """The part of a training checkpoint that plays: no optimizer, no environments."""
-    training = ("optimizer", "env_state", "rng", "statistics", "last_lr", "scaler")
-    return {key: value for key, value in state.items() if key not in training}
-
-
 def export(source: str, target: str) -> None:
-    """Write the part of a training checkpoint that plays, as `checkpoints/` ships it."""
+    """Write the part of a training checkpoint that plays, as `checkpoints/` ships it.
+
+    Raises:
+        UserError: `source` cannot be read, or `target` not be written.
+    """
     path = Path(target)
     if path.suffix != ".pth" or not path.parent.is_dir():
         raise UserError(f"{target} must be a .pth file in a folder that exists")
-    write_checkpoint(path, policy_only(read_checkpoint(source)))
+    Checkpoint.read(source).policy_only.write(path)
     print(f"written to {target}, {path.stat().st_size / 2**20:.1f} MiB")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
-        sys.exit("python -m runners.checkpoints runs/NAME/nn/last.pth checkpoints/NAME.pth")
+        sys.exit("python -m runners.policies.checkpoint runs/NAME/nn/last.pth checkpoints/NAME.pth")
     try:
         export(*sys.argv[1:])
     except UserError as error:

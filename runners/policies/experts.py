@@ -1,8 +1,8 @@
-"""Base experts out of their checkpoints: read, checked against each other, stacked for a hyper-policy."""
+"""Base experts out of their checkpoints: checked against each other and stacked for a hyper-policy."""
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.experts import ExpertsSpec
 from resdex_tasks.observations import SIZES
 from resdex_tasks.utils.errors import UserError
-from runners.policies import checkpoint as checkpoints
+from runners.policies.checkpoint import Checkpoint
 
 ACTOR = "a2c_network.actor_mlp."
 
@@ -36,16 +36,15 @@ class _Expert:
     var: Tensor
 
 
-def read_experts(names: Sequence[str]) -> ExpertBundle:
-    """Read k checkpoints of base policies, by path or shipped name, into one bundle.
+def stack_experts(checkpoints: Sequence[Checkpoint]) -> ExpertBundle:
+    """Stack k base policies into one bundle.
 
-    UserError: there are none; one is no base policy, was built otherwise than the first, or is there twice.
+    Raises:
+        UserError: there are none; one is no base policy, was built otherwise than the first, or is there twice.
     """
-    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"experts is {names!r}; it must be a list of checkpoints: experts=[a.pth,b.pth]")
-    if not names:
+    if not checkpoints:
         raise UserError("experts is empty; a hyper-policy mixes at least one base expert")
-    experts = [_read(name) for name in names]
+    experts = [_expert(checkpoint) for checkpoint in checkpoints]
     first = experts[0]
     for i, expert in enumerate(experts):
         for key, value in expert.layout.items():
@@ -62,7 +61,7 @@ def read_experts(names: Sequence[str]) -> ExpertBundle:
         ids=tuple(e.id for e in experts),
         units=tuple(first.layout["units"]),
         activation=first.layout["activation"],
-        observation_size=SIZES[first.layout["kind"]],
+        observation=first.layout["observation"],
         normalize_input=first.layout["normalize_input"],
     )
     weights = {}
@@ -76,26 +75,24 @@ def read_experts(names: Sequence[str]) -> ExpertBundle:
     return ExpertBundle(spec, weights)
 
 
-def _read(name: str) -> _Expert:
-    state = checkpoints.read_checkpoint(name)
-    network: Mapping[str, Any] = state["train"]["network"]
-    if "experts" in network:
+def _expert(checkpoint: Checkpoint) -> _Expert:
+    name, spec = checkpoint.name, checkpoint.spec
+    network = spec.network
+    if spec.experts is not None:
         raise UserError(f"{name} is a hyper-policy, not a base expert")
-    if state["kind"] not in SIZES:
-        raise UserError(f"{name} holds a '{state['kind']}' policy; an expert is a base policy")
-    checkpoints.check_sees(state, state["kind"], name)
+    checkpoint.check_sees(spec.observation)
     for key, wanted in (("name", "actor_critic"), ("separate", True)):
         if network.get(key) != wanted:
             raise UserError(f"{name} has train.params.network.{key}={network.get(key)}; an expert needs {wanted}")
     layout = {
-        "kind": state["kind"],
+        "observation": spec.observation,
         "units": list(network["mlp"]["units"]),
         "activation": network["mlp"]["activation"],
-        "normalize_input": bool(state["train"]["normalize_input"]),
+        "normalize_input": spec.normalize_input,
     }
     if network["mlp"].get("d2rl"):
         raise UserError(f"{name} has train.params.network.mlp.d2rl=True; an expert needs plain layers")
-    model: Mapping[str, Tensor] = state["model"]
+    model = checkpoint.weights
     try:
         layers = [(model[f"{ACTOR}{2 * i}.weight"], model[f"{ACTOR}{2 * i}.bias"]) for i in range(len(layout["units"]))]
         layers.append((model["a2c_network.mu.weight"], model["a2c_network.mu.bias"]))
@@ -106,11 +103,11 @@ def _read(name: str) -> _Expert:
         )
     except KeyError as error:
         raise UserError(f"{name} is an incomplete checkpoint: its model lacks {error}") from error
-    sizes = [SIZES[layout["kind"]], *layout["units"], NUM_ACTIONS]
+    sizes = [SIZES[layout["observation"]], *layout["units"], NUM_ACTIONS]
     for (weight, bias), inputs, outputs in zip(layers, sizes, sizes[1:]):
         if weight.shape != (outputs, inputs) or bias.shape != (outputs,):
             raise UserError(f"{name} has a layer of shape {tuple(weight.shape)} where it says {(outputs, inputs)}")
     digest = hashlib.sha256()
     for tensor in [t for layer in layers for t in layer] + [mean, var]:
         digest.update(tensor.detach().contiguous().numpy().tobytes())
-    return _Expert(name, digest.hexdigest()[:12], "+".join(state.get("objects", ["?"])), layout, layers, mean, var)
+    return _Expert(name, digest.hexdigest()[:12], "+".join(checkpoint.objects), layout, layers, mean, var)

@@ -1,64 +1,99 @@
-"""What an evaluation, a film or a student plays: a deterministic policy, from a checkpoint or a network in training."""
+"""A policy that plays: a network with its weights, and nothing else.
 
-import contextlib
-import io
-from typing import Any, Dict, Optional
+policy = Policy.load("hyper_stage2")
+action, weights = policy(observation)        # (N, 227) -> (N, 24) in [-1, 1], (N, 4)
+"""
+
+import copy
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
 
 import torch
-from rl_games.torch_runner import Runner
+from rl_games.algos_torch.model_builder import ModelBuilder
 from torch import Tensor
 
 from resdex_tasks import networks
-from resdex_tasks.grasp_task import GraspTask
-from resdex_tasks.networks.hyper import HyperBuilder
-from runners.learning import vec_env
-from runners.learning.hyper_ppo import HyperPlayer
-from runners.learning.ppo import ResDexPlayer
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
+from resdex_tasks.networks.hyper import HyperBuilder, hyper_action_size
+from resdex_tasks.observations import SIZES
+from resdex_tasks.utils.errors import UserError
+from runners.policies.checkpoint import Checkpoint, PolicySpec
+
+MODEL = "continuous_a2c_logstd"
+"""rl_games' model of all our trainings (`params.model.name`)."""
+
+
+class PolicyOutput(NamedTuple):
+    """What a policy answers."""
+
+    action: Tensor
+    """(N, 24) in [-1, 1]."""
+    weights: Optional[Tensor]
+    """(N, k) normalised mixture weights; None where the policy mixes no experts."""
 
 
 class Policy:
-    """The mean of an rl_games model's Gaussian: observation (N, num_obs) -> action (N, 24)."""
+    """The mean of an rl_games model's Gaussian, composed with the experts' actions where there are (Eq. 4)."""
 
-    weights: Optional[Tensor] = None
-    """(N, k) the normalised mixture weights behind the last action; None where the policy mixes no experts."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._model = model.eval()
+    def __init__(self, model: torch.nn.Module, observation: str) -> None:
+        self.model = model.eval()
+        self.observation = observation
+        """The observation group that it sees."""
+        self.device = next(model.parameters()).device
         self._mixes = isinstance(model.a2c_network, HyperBuilder.Network)
-        self._device = next(model.parameters()).device
 
-    def __call__(self, obs: Tensor) -> Tensor:
-        obs = obs.to(self._device)
-        with torch.no_grad():
-            out = self._model({"is_train": False, "prev_actions": None, "obs": obs, "rnn_states": None})
-        action = out["mus"]
+    @classmethod
+    def load(cls, checkpoint: Union[Checkpoint, str, Path], device: Union[str, torch.device] = "cpu") -> "Policy":
+        """The policy of a checkpoint: as read, by its path, or by the name of a shipped one.
+
+        Raises:
+            UserError: the file cannot be read, or its weights do not fit the network that it describes.
+        """
+        checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint.read(checkpoint)
+        checkpoint.check_sees(checkpoint.spec.observation)
+        model = build_model(checkpoint.spec)
+        try:
+            model.load_state_dict(dict(checkpoint.weights))
+        except RuntimeError as error:
+            raise UserError(f"{checkpoint.name} is damaged: its weights are not those of its network") from error
+        return cls(model.to(device), checkpoint.spec.observation)
+
+    @torch.no_grad()
+    def __call__(self, observation: Tensor) -> PolicyOutput:
+        """Observations (N, size) of the policy's group, not normalised, on any device."""
+        observation = observation.to(self.device)
+        out = self.model({"is_train": False, "prev_actions": None, "obs": observation, "rnn_states": None})
+        action, weights = out["mus"], None
         if self._mixes:
-            action, self.weights = self._model.a2c_network.compose(obs, action)
-        return action.clamp(-1.0, 1.0)
+            action, weights = self.model.a2c_network.compose(observation, action)
+        return PolicyOutput(action.clamp(-1.0, 1.0), weights)
 
 
-def load_policy(cfg: Dict[str, Any], state: Dict[str, Any], task: GraspTask, name: str) -> Policy:
-    """The policy of a checkpoint, its network built as the checkpoint says.
+def build_model(spec: PolicySpec) -> torch.nn.Module:
+    """The rl_games model that a spec describes, with fresh weights.
 
-    Args:
-        cfg: the configuration as plain containers.
-        state: the checkpoint's content.
-        name: the checkpoint, for rl_games' player and for messages.
+    Raises:
+        UserError: rl_games cannot build it.
     """
-    params = cfg["train"]["params"]
-    params["network"] = network = state["train"]["network"]
-    mixes, info = "experts" in network, vec_env.spaces(task.num_obs, task.num_actions)
-    params["config"].update(
-        normalize_input=state["train"]["normalize_input"],
-        normalize_value=state["train"]["normalize_value"],
-        description={"kind": task.config.observation, "train": state["train"]},
-        env_info=vec_env.hyper_spaces(info, network) if mixes else info,
-        vec_env=None,
-    )
     networks.register()
-    with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own talk
-        runner = Runner()
-        runner.load({"params": params})
-        player = (HyperPlayer if mixes else ResDexPlayer)(runner.params)
-    player.restore(name)
-    return Policy(player.model)
+    network = copy.deepcopy(dict(spec.network))
+    try:
+        return (
+            ModelBuilder()
+            .load({"model": {"name": MODEL}, "network": network})
+            .build(
+                {
+                    "actions_num": hyper_action_size(network) if spec.experts else NUM_ACTIONS,
+                    "input_shape": (SIZES[spec.observation],),
+                    "num_seqs": 1,
+                    "value_size": 1,
+                    "normalize_value": spec.normalize_value,
+                    "normalize_input": spec.normalize_input,
+                }
+            )
+        )
+    except UserError:
+        raise
+    except Exception as error:  # rl_games' factories check little and raise anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"rl_games cannot build the policy's network: {reason}") from error

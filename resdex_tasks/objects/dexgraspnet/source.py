@@ -11,7 +11,7 @@ import yaml
 
 from resdex_tasks.objects.dexgraspnet.files import open_layout
 from resdex_tasks.objects.loading import gather
-from resdex_tasks.objects.object_set import SPLITS, GraspObject, ObjectSet
+from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.utils.disk_cache import ArrayCache
 from resdex_tasks.utils.errors import UserError, one_line
 
@@ -23,7 +23,7 @@ LIST_KEYS = ("object_code_list", "object_code_dict")
 
 def read_dexgraspnet(
     root: Union[str, Path],
-    object_codes: Optional[Sequence[str]] = None,
+    objects: Optional[Sequence[str]] = None,
     object_list: Optional[Union[str, Path]] = None,
     scales: Sequence[float] = (0.08,),
     split: str = "train",
@@ -39,7 +39,7 @@ def read_dexgraspnet(
 
     Args:
         root: folder with one of the layouts.
-        object_codes: of the objects to read; None: those of `object_list`, or else all that have grasps.
+        objects: of the objects to read; None: those of `object_list`, or else all that have grasps.
         object_list: a yaml file as the method's `train_set.yaml` (see `read_object_list`).
         scales: of every object whose list names none, each one of `SCALES`.
         split: one of `SPLITS`, noted in every object.
@@ -50,11 +50,7 @@ def read_dexgraspnet(
 
     UserError names the file or value at fault.
     """
-    if split not in SPLITS:
-        raise UserError(f"objects.split is {split!r}; it can be {', '.join(SPLITS)}")
-    if isinstance(max_rest_height, bool) or not isinstance(max_rest_height, (int, float)) or not max_rest_height > 0.0:
-        raise UserError(f"objects.maxRestHeight is {max_rest_height!r}; it must be a positive number of metres")
-    if object_codes is not None and object_list is not None:
+    if objects is not None and object_list is not None:
         raise UserError("objects.objects and objects.objectList both say which objects to read; set one of them")
     scales = _checked_scales(scales, "objects.scales")
     layout = open_layout(Path(root).expanduser(), max_rest_height, ArrayCache(cache, "dexgraspnet"))
@@ -64,10 +60,10 @@ def read_dexgraspnet(
         scales_of = read_object_list(object_list, scales)
     else:
         present = layout.codes()
-        if object_codes is None:
+        if objects is None:
             scales_of = dict.fromkeys(present, scales)
         else:
-            scales_of = {_checked_code(code, "objects.objects"): scales for code in object_codes}
+            scales_of = {_checked_code(code, "objects.objects"): scales for code in objects}
             missing = [code for code in scales_of if code not in set(present)]
             if missing:
                 raise UserError(f"objects.objects has '{missing[0]}', of which {layout.grasp_root} has no grasps")

@@ -29,7 +29,7 @@ def surface_points(obj: GraspObject, n: int, seed: int = 0) -> np.ndarray:
     if n < 1:
         raise ValueError(f"n is {n}; at least one point is needed")
     triangles, normals, areas, first, offsets = _faces(obj.pieces)
-    vertices = np.concatenate([piece.vertices for piece in obj.pieces])
+    vertices = obj.vertices
     size = float(np.ptp(vertices, axis=0).max())
     owner = np.repeat(np.arange(len(first)), np.diff([*first, len(areas)]))
     cumulative = np.cumsum(areas)

@@ -7,7 +7,7 @@ there are.
 
 from typing import List, Optional, Sequence, Union
 
-from resdex_tasks.objects.object_set import SPLITS, ObjectSet
+from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.zoo.categories import CATEGORIES
 from resdex_tasks.objects.zoo.instances import build_instance
 from resdex_tasks.objects.zoo.splits import in_turn, parse_name, split_names
@@ -33,14 +33,7 @@ def zoo_objects(
 
     UserError names the key and value at fault.
     """
-    if type(seed) is not int or seed < 0:
-        raise UserError(f"objects.seed is {seed!r}; it must be a whole number of at least 0")
     splits = split if isinstance(split, (list, tuple)) else [split]
-    for one in splits:
-        if one not in (*SPLITS, "all"):
-            raise UserError(f"objects.split is {one!r}; it can be {', '.join(SPLITS)} or all, or a list of them")
-    if not splits:
-        raise UserError("objects.split is empty; it can be a split, a list of them, or all")
     split_of = {name: s for s, members in split_names(seed).items() for name in members}
     chosen: List[str] = []
     for one in splits:
@@ -50,8 +43,8 @@ def zoo_objects(
         if names is not None:
             names_of = _named(names_of, names, one)
         if count is not None:
-            if type(count) is not int or count < 1 or (count > len(names_of) and len(splits) == 1):
-                raise UserError(f"objects.count is {count!r}; it must be 1 to {len(names_of)}, all that were chosen")
+            if count > len(names_of) and len(splits) == 1:
+                raise UserError(f"objects.count is {count}; it must be 1 to {len(names_of)}, all that were chosen")
             names_of = names_of[:count]
         chosen += names_of
     return ObjectSet([build_instance(*parse_name(name), seed, split_of[name]) for name in chosen])

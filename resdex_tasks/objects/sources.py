@@ -1,0 +1,121 @@
+"""Where objects come from: the settings of each source, which make its set. A new source is one class and one entry."""
+
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, Optional, Type, Union
+
+from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
+from resdex_tasks.objects.meshes import mesh_objects
+from resdex_tasks.objects.object_set import SPLITS, ObjectSet
+from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.objects.zoo import zoo_objects
+from resdex_tasks.utils.config_reader import read_config, setting
+from resdex_tasks.utils.errors import UserError
+
+UNSET = (None, "???")
+"""What a mandatory key holds until it is given: `???` is Hydra's mark."""
+
+
+@dataclass(frozen=True)
+class ObjectsConfig:
+    """What the configuration's group `objects` says for every source."""
+
+    source: str
+    names: Optional[List[str]] = None
+    """The objects to take, in this order; null takes all."""
+    codes: Optional[str] = None
+    """Shape codes: null (the source's own, if any), 'shipped' or the file of an encoder."""
+    proposals: Optional[str] = None
+    """Grasp proposals: null (the source's own), 'shipped' or a file of them."""
+
+    def make(self) -> ObjectSet:
+        """The source's objects, with its own codes and proposals.
+
+        Raises:
+            UserError: a value, or a file that it names, is at fault.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class StarterConfig(ObjectsConfig):
+    """`cfg/objects/starter.yaml`"""
+
+    def make(self) -> ObjectSet:
+        objects = starter_objects()
+        return objects if self.names is None else objects.select(self.names)
+
+
+@dataclass(frozen=True)
+class ZooConfig(ObjectsConfig):
+    """`cfg/objects/zoo.yaml`"""
+
+    split: Union[str, List[str]] = setting("train", choices=(*SPLITS, "all"), filled=True)
+    categories: Optional[List[str]] = None
+    count: Optional[int] = setting(None, at_least=1)
+    seed: int = setting(0, at_least=0)
+
+    def make(self) -> ObjectSet:
+        return zoo_objects(self.split, self.categories, self.names, self.count, self.seed)
+
+
+@dataclass(frozen=True)
+class DexGraspNetConfig(ObjectsConfig):
+    """`cfg/objects/dexgraspnet.yaml`"""
+
+    root: Optional[str] = None
+    objects: Optional[List[str]] = None
+    object_list: Optional[str] = None
+    scales: List[float] = setting([0.08], filled=True)
+    split: str = setting("train", choices=SPLITS)
+    max_rest_height: float = setting(0.05, above=0)
+    cache: Optional[str] = None
+
+    def make(self) -> ObjectSet:
+        return read_dexgraspnet(
+            self.root,
+            self.objects,
+            self.object_list,
+            self.scales,
+            self.split,
+            self.max_rest_height,
+            self.cache,
+            self.names,
+        )
+
+
+@dataclass(frozen=True)
+class MeshesConfig(ObjectsConfig):
+    """`cfg/objects/meshes.yaml`"""
+
+    root: Optional[str] = None
+    size: Optional[float] = setting(0.10, above=0)
+    max_pieces: int = setting(16, at_least=1)
+    split: str = setting("train", choices=SPLITS)
+    cache: Optional[str] = None
+
+    def make(self) -> ObjectSet:
+        return mesh_objects(self.root, self.size, self.max_pieces, self.split, self.cache, self.names)
+
+
+SOURCES: Dict[str, Type[ObjectsConfig]] = {
+    "starter": StarterConfig,
+    "zoo": ZooConfig,
+    "dexgraspnet": DexGraspNetConfig,
+    "meshes": MeshesConfig,
+}
+"""`objects.source` -> its settings."""
+
+
+def read_objects_config(values: Mapping[str, Any]) -> ObjectsConfig:
+    """The settings of a source from the configuration's group `objects`.
+
+    Raises:
+        UserError: an unknown source or key, or a value that does not fit.
+    """
+    source = values.get("source")
+    if source not in SOURCES:
+        raise UserError(f"objects.source is {source!r}; the sources are {', '.join(SOURCES)}")
+    config_class = SOURCES[source]
+    if "root" in config_class.__dataclass_fields__ and values.get("root") in UNSET:
+        raise UserError(f"objects.root is not set: the folder of the data for the source '{source}'")
+    return read_config(config_class, values, "objects")

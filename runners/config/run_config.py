@@ -1,0 +1,274 @@
+"""One run's configuration: the command line over Hydra's groups in cfg/, composed once, checked, typed."""
+
+import copy
+import difflib
+import importlib.util
+import os
+import random
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from resdex_tasks.grasp_task import TaskConfig
+from resdex_tasks.objects.sources import ObjectsConfig, read_objects_config
+from resdex_tasks.observations import layout
+from resdex_tasks.sims.registry import read_sim_config, simulator_entry
+from resdex_tasks.utils.config_reader import read_config, setting
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.overrides import Overrides
+from resdex_tasks.utils.paths import CFG_DIR, SHIPPED
+from runners.config.machine import AUTO, automatic_choices, device_of
+from runners.config.rl_games_params import check_params
+from runners.policies.checkpoint import Checkpoint, CheckpointReader, PolicySpec
+
+GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
+NEWEST = "newest"
+"""Value of `stage1`: the last first stage in runs_dir."""
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """The configuration's group `task`."""
+
+    name: str
+    stage: Optional[int] = setting(at_least=1, at_most=2)
+    """Reward stage of the hyper-policy (Sec. 4.4)."""
+    next: Optional[str]
+    """The task that follows by itself (`follow_up`)."""
+    num_envs: int = setting(at_least=1)
+    max_iterations: int = setting(at_least=1)
+    codes: Optional[str]
+    env: TaskConfig
+
+
+@dataclass(frozen=True)
+class CommandSettings:
+    """The keys at the top of cfg/config.yaml, which explains them."""
+
+    task_name: str
+    runs_dir: str
+    experiment: str
+    num_envs: int = setting(at_least=1)
+    seed: int = setting(at_least=-1, at_most=2**32 - 1)
+    torch_deterministic: bool
+    max_iterations: Optional[int] = setting(at_least=1)
+    experts: Union[str, List[str]]
+    stage1: str
+    follow_up: bool
+    sim_device: str
+    rl_device: str
+    multi_gpu: bool
+    headless: bool
+    test: bool
+    checkpoint: str
+    episodes_per_object: int = setting(at_least=1)
+    num_episodes: Optional[int] = setting(at_least=1)
+    capture_video: bool
+    wandb_activate: bool
+    wandb_project: str
+    wandb_entity: Optional[str]
+    wandb_group: Optional[str]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that a training or an evaluation is told."""
+
+    command: CommandSettings
+    task: TaskSettings
+    sim: Any
+    """Settings class of the simulator that `sim_name` names (`sims/registry.py`)."""
+    sim_name: str
+    objects: ObjectsConfig
+    params: Mapping[str, Any]
+    """rl_games' own `train.params`. Whoever hands it on copies it: `rl_games_params`."""
+    plain: Mapping[str, Any]
+    """All of it as plain values, as config.yaml holds it."""
+    overrides: Overrides
+    """The command line."""
+    notice: str
+    """One line on what was chosen for this machine; '' when there was nothing to choose."""
+    checkpoint: Optional[Checkpoint]
+    """What `checkpoint=` names."""
+    read: CheckpointReader
+    """Reads checkpoints; this run, and those that follow it, read each file once."""
+
+    @property
+    def policy_spec(self) -> PolicySpec:
+        """The policy that is trained, without the experts that warm_start finds for it."""
+        group, config = self.task.env.observation, self.params["config"]
+        return PolicySpec(
+            group,
+            layout(group),
+            copy.deepcopy(dict(self.params["network"])),
+            bool(config["normalize_input"]),
+            bool(config["normalize_value"]),
+        )
+
+    @property
+    def mixes(self) -> bool:
+        """Whether it trains a hyper-policy."""
+        return "mixture" in self.params["network"]
+
+    def rl_games_params(self, **config: Any) -> Dict[str, Any]:
+        """A copy of `params` for rl_games to write in, with these values in its `config`."""
+        params = copy.deepcopy(dict(self.params))
+        params["config"].update(config)
+        return params
+
+    def changed(self, values: Mapping[str, Any], without: Sequence[str] = ()) -> "RunConfig":
+        """The configuration of another run: this command line with other values, and some keys not given."""
+        return load_config(self.overrides.without(*without).having(values), self.read)
+
+    def save(self, path: Path) -> None:
+        """Write it as yaml."""
+        path.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(self.plain))))
+
+
+def load_config(arguments: Sequence[str], read: Optional[CheckpointReader] = None) -> RunConfig:
+    """Compose cfg/config.yaml with a command line.
+
+    Args:
+        read: reads the checkpoint, where the command line names one; what it read before, it remembers.
+
+    Raises:
+        UserError: an unknown task, preset, group or key, or a value or a checkpoint that does not fit.
+    """
+    given, read = Overrides(arguments), read or CheckpointReader()
+    for argument in given:
+        if argument.startswith(("~", "+")) and not argument.startswith("+train.params."):
+            raise UserError(f"'{argument}' would add or remove a key, and nothing reads others than those in cfg/")
+    _check_groups(given)
+    name = given.get("checkpoint").strip("'\"")
+    checkpoint = read(name) if name else None
+    overrides = _with_task_of(checkpoint, given)
+    chosen, notice = automatic_choices(overrides)
+    plain = _composed(overrides.having(chosen))
+    if plain["max_iterations"] == "":  # IsaacGymEnvs' spelling of a default
+        plain["max_iterations"] = None
+    config = _typed(plain, given, notice, checkpoint, read)
+    _check(config)
+    return config
+
+
+def choices(group: str) -> List[str]:
+    """Names of the files of a group in cfg/."""
+    return sorted(p.stem for p in (CFG_DIR / group).glob("*.yaml"))
+
+
+def _check_groups(overrides: Overrides) -> None:
+    for group in GROUPS:
+        value, known = overrides.get(group), choices(group)
+        if value and value not in known:
+            close = difflib.get_close_matches(value, known, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise UserError(f"no {group} '{value}': cfg/{group} has {', '.join(known)}{hint}")
+
+
+def _with_task_of(checkpoint: Optional[Checkpoint], overrides: Overrides) -> Overrides:
+    """A checkpoint goes on with, or is tested on, its own task unless another is named."""
+    if checkpoint is None or overrides.get("task") or checkpoint.task.get("name") not in choices("task"):
+        return overrides
+    return Overrides([f"task={checkpoint.task['name']}", *overrides])
+
+
+def _register_resolvers() -> None:
+    OmegaConf.register_new_resolver("resolve_default", lambda d, a: d if a in ("", None) else a, replace=True)
+    OmegaConf.register_new_resolver("minibatch_size", _minibatch_size, replace=True)
+
+
+def _minibatch_size(num_envs: int, horizon: int, num_minibatches: int) -> int:
+    for name, value in (("num_envs", num_envs), ("horizon_length", horizon), ("num_minibatches", num_minibatches)):
+        if type(value) is not int or value < 1:
+            raise UserError(f"{name} is {value}; it must be an integer of at least 1")
+    if num_envs * horizon % num_minibatches:
+        raise UserError(
+            f"num_envs={num_envs} x horizon_length={horizon} does not divide into num_minibatches={num_minibatches}"
+        )
+    return num_envs * horizon // num_minibatches
+
+
+def _composed(overrides: Overrides) -> Dict[str, Any]:
+    """The whole configuration as plain values."""
+    _register_resolvers()
+    try:
+        with initialize_config_dir(str(CFG_DIR), version_base="1.2"):
+            return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_sentence(error, overrides)) from error
+
+
+def _one_sentence(error: Exception, overrides: Overrides) -> str:
+    for override in overrides:
+        try:
+            OverridesParser.create().parse_override(override)
+        except HydraException:
+            return f"'{override}' cannot be read as key=value; quote special characters"
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, UserError):
+        cause = cause.__cause__
+    if isinstance(cause, UserError):
+        return str(cause)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    if lines and "raised while resolving interpolation: " in lines[0]:
+        return lines[0].split("raised while resolving interpolation: ", 1)[1]
+    detail = next((line for line in lines if line.startswith("full_key")), "")
+    return " ".join([lines[0] if lines else type(cause).__name__, f"({detail})" if detail else ""]).strip()
+
+
+def _typed(
+    plain: Dict[str, Any], given: Overrides, notice: str, checkpoint: Optional[Checkpoint], read: CheckpointReader
+) -> RunConfig:
+    """Every value in its type, the devices and a random seed chosen; `plain` is made to say the same."""
+    keys = {f.name for f in fields(CommandSettings)}
+    command = read_config(CommandSettings, {k: v for k, v in plain.items() if k in keys}, "", spelling=str)
+    task = read_config(TaskSettings, plain["task"], "task")
+    sim_name, sim = plain["sim"]["name"], read_sim_config(plain["sim"])
+    seed = command.seed
+    if seed in (-1, 0):  # rl_games takes 0 for "no seed"
+        seed = random.SystemRandom().randrange(1, 2**31) if seed == -1 else 2**31 - 1
+    devices = {
+        "sim_device": device_of("sim_device", command.sim_device, simulator_entry(sim_name).on_gpu),
+        "rl_device": device_of("rl_device", command.rl_device, True),
+    }
+    plain.update(seed=seed, **devices)
+    params = plain["train"]["params"]
+    params["seed"] = seed
+    params["config"].update(device=devices["rl_device"], device_name=devices["rl_device"])
+    check_params(params)
+    objects = read_objects_config(plain["objects"])
+    command = CommandSettings(**{**vars(command), "seed": seed, **devices})
+    return RunConfig(command, task, sim, sim_name, objects, params, plain, given, notice, checkpoint, read)
+
+
+def _check(config: RunConfig) -> None:
+    """What no single value's type and bounds say."""
+    command = config.command
+    for key in ("experiment", "task_name"):
+        name = getattr(command, key)
+        if len(name) > 100 or "/" in name or "\\" in name or name.startswith("."):
+            raise UserError(f"{key} is '{name}'; it names a folder: 1 to 100 characters, no slash, no leading dot")
+    if isinstance(command.experts, str) and command.experts != SHIPPED:
+        raise UserError(f"experts is '{command.experts}'; it must be a list of checkpoints: experts=[a.pth,b.pth]")
+    if command.experts != SHIPPED and not config.mixes:
+        raise UserError(f"experts={config.overrides.get('experts')} are for a hyper-policy: task=ResDexHyper")
+    if command.multi_gpu:
+        if not command.experiment:
+            raise UserError("multi_gpu=True needs experiment=NAME, which all its processes share")
+        if "LOCAL_RANK" not in os.environ or not torch.cuda.is_available():
+            raise UserError("multi_gpu=True needs CUDA devices and torchrun: torchrun --nproc_per_node=N train.py ...")
+        for key in ("sim_device", "rl_device"):
+            if config.overrides.get(key, AUTO) not in (AUTO, "cpu"):
+                value = config.overrides.get(key)
+                raise UserError(f"multi_gpu=True gives every process a GPU of its own; leave out {key}={value}")
+    if command.wandb_activate and importlib.util.find_spec("wandb") is None:
+        raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
+    if not command.headless:
+        raise UserError("headless=False: there is no window; capture_video=True films an episode")

@@ -1,0 +1,139 @@
+"""What a training begins with: its own checkpoint, the first stage's policy, or base experts' files."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import yaml
+
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
+from runners.config import NEWEST, RunConfig
+from runners.policies.checkpoint import Checkpoint, PolicySpec
+from runners.policies.experts import ExpertBundle, stack_experts
+
+SHIPPED_EXPERTS = "zoo_expert_*.pth"
+SHIPPED_STAGE1 = "hyper_stage1"
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """Where the weights of a training's network come from."""
+
+    spec: PolicySpec
+    """What is trained: the configured network, with the experts that are put into it."""
+    resumed: Optional[Checkpoint] = None
+    """The training's own checkpoint, or a policy whose weights it takes."""
+    stage1: Optional[Checkpoint] = None
+    """The first stage, of which the second takes the weights."""
+    experts: Optional[ExpertBundle] = None
+    """To be put into a new hyper-policy."""
+
+
+def find_warm_start(config: RunConfig) -> WarmStart:
+    """Read what a training begins with, and check it against the configuration.
+
+    Raises:
+        UserError: a file is missing, or does not fit.
+    """
+    spec, own = config.policy_spec, config.checkpoint
+    if own is not None:
+        own.check_sees(spec.observation)
+    stage1 = config.read(find_stage1(config)) if config.task.stage == 2 and own is None else None
+    experts = None
+    if config.mixes:
+        inside = own or stage1
+        if inside is not None:
+            spec = _with_experts_of(spec, inside, config)
+        else:
+            names = shipped_experts() if config.command.experts == SHIPPED else config.command.experts
+            experts = stack_experts([config.read(name) for name in names])
+            spec = replace(spec, network={**spec.network, "experts": experts.spec.plain()})
+    for checkpoint in (own, stage1):
+        if checkpoint is not None:
+            checkpoint.check_fits(spec)
+    if own is not None:
+        _check_goes_on(own, config)
+    return WarmStart(spec, own, stage1, experts)
+
+
+def _with_experts_of(spec: PolicySpec, checkpoint: Checkpoint, config: RunConfig) -> PolicySpec:
+    """The spec, with the experts that a hyper-policy's checkpoint holds; `experts=` may name none but these."""
+    inside = checkpoint.spec.experts
+    if inside is None:
+        raise UserError(
+            f"{checkpoint.name} is not a hyper-policy: it holds a '{spec.observation}' policy without experts"
+        )
+    names = config.command.experts
+    if names != SHIPPED:
+        given = stack_experts([config.read(name) for name in names]).spec
+        if given.count != inside.count:
+            raise UserError(f"{checkpoint.name} mixes {inside.count} experts; experts={list(names)} are {given.count}")
+        if given.ids != inside.ids:
+            raise UserError(
+                f"{checkpoint.name} holds the experts of {list(inside.objects)}; experts={list(names)} are others"
+            )
+    return replace(spec, network={**spec.network, "experts": inside.plain()})
+
+
+def _check_goes_on(checkpoint: Checkpoint, config: RunConfig) -> None:
+    """A training's checkpoint goes on with a training of the same stage that is not over yet."""
+    if checkpoint.training is None:
+        return
+    theirs, ours = checkpoint.task.get("stage"), config.task.stage
+    if theirs != ours:
+        raise UserError(
+            f"{checkpoint.name} is a training of {checkpoint.task['name']}, with which this run of {config.task.name} "
+            "cannot go on"
+            + (f"; stage1={checkpoint.name} starts the second stage from it" if (theirs, ours) == (1, 2) else "")
+        )
+    done = checkpoint.made_by.iterations
+    if done >= config.params["config"]["max_epochs"]:
+        following = config.task.next
+        raise UserError(
+            f"{checkpoint.name} has done its {done} iterations: a max_iterations above {done} goes on"
+            + (f", and task={following} stage1={checkpoint.name} is what follows" if following else "")
+        )
+
+
+def shipped_experts() -> List[str]:
+    """Names of the shipped base experts, in the order of their clusters.
+
+    Raises:
+        UserError: there are none.
+    """
+    names = [path.stem for path in sorted(CHECKPOINT_DIR.glob(SHIPPED_EXPERTS))]
+    if not names:
+        raise UserError(f"no expert is shipped (checkpoints/{SHIPPED_EXPERTS}); name some with experts=[a.pth,b.pth]")
+    return names
+
+
+def find_stage1(config: RunConfig) -> str:
+    """The checkpoint that `stage1` names: a file, or `newest`: of the last stage-1 run, else the shipped one.
+
+    Raises:
+        UserError: there is none.
+    """
+    if config.command.stage1 != NEWEST:
+        return config.command.stage1
+    runs = sorted(
+        Path(config.command.runs_dir).glob("*/nn/last.pth"), key=lambda path: path.stat().st_mtime, reverse=True
+    )
+    for last in runs:
+        if _is_stage1(last.parent.parent / "config.yaml", config.mixes):
+            return str(last)
+    if config.mixes and (CHECKPOINT_DIR / f"{SHIPPED_STAGE1}.pth").is_file():
+        return SHIPPED_STAGE1
+    raise UserError(
+        f"the second stage starts from a first one, and {runs}/ holds none: train task=ResDexHyper first, or name a "
+        "checkpoint with stage1=FILE"
+    )
+
+
+def _is_stage1(config: Path, mixes: bool) -> bool:
+    """Whether a run's configuration is a first stage's, with experts or (plain PPO) without."""
+    try:
+        cfg: Dict[str, Any] = yaml.safe_load(config.read_text(encoding="utf-8"))
+        return cfg["task"].get("stage") == 1 and ("mixture" in cfg["train"]["params"]["network"]) == mixes
+    except (OSError, KeyError, TypeError, AttributeError, yaml.YAMLError):
+        return False
