@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from fakes import fake_task
+from helpers.fake_sim import fake_task
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

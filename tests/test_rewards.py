@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from fakes import task_config
+from helpers.configs import task_config
 
 from resdex_tasks.rewards import (
     TERMS,

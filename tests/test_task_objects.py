@@ -5,7 +5,9 @@ import dataclasses
 
 import numpy as np
 import torch
-from fakes import FakeSim, fake_task, mujoco_task, task_config
+from helpers.configs import task_config
+from helpers.fake_sim import FakeSim, fake_task
+from helpers.simulators import mujoco_task
 
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet

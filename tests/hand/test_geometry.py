@@ -1,0 +1,73 @@
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from helpers.simulators import mujoco_sim
+from scipy.spatial.transform import Rotation
+
+from resdex_tasks.hand.geometry import hand_hull, hand_spheres, joint_ranges
+from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS
+from resdex_tasks.utils.config_reader import read_config
+
+PHYSICS = Path(__file__).resolve().parents[2] / "cfg" / "physics" / "mujoco.yaml"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_spheres_are_where_mujoco_puts_capsules_and_boxes(seed):
+    mujoco = pytest.importorskip("mujoco")
+    from resdex_tasks.sims import mujoco_scene as mujoco_model
+
+    settings = read_config(mujoco_model.MujocoSimConfig, yaml.safe_load(PHYSICS.read_text()), "sim.physics")
+    xml = mujoco_model._hand_xml(settings)
+    xml.remove(xml.find("sensor"))  # some of them need an object
+    model = mujoco.MjModel.from_xml_string(ET.tostring(xml, encoding="unicode"))
+    data = mujoco.MjData(model)
+    rng = np.random.default_rng(seed)
+    joint_pos, translation = rng.uniform(-0.5, 1.5, 22), rng.normal(size=3)
+    rotation = Rotation.random(random_state=seed).as_quat()
+    data.qpos[:3], data.qpos[3:7] = translation, rotation[[3, 0, 1, 2]]
+    data.qpos[mujoco_model.joint_qpos_columns(model)] = joint_pos
+    mujoco.mj_kinematics(model, data)
+
+    expected = []
+    for geom in np.flatnonzero(model.geom_contype | model.geom_conaffinity):
+        size, axes = model.geom_size[geom], data.geom_xmat[geom].reshape(3, 3)
+        if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_CAPSULE:
+            offsets, radius = [(0, 0, -size[1]), (0, 0, size[1])], size[0]
+        elif model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_BOX:
+            offsets, radius = size * np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, -1).T, 0.0
+        else:
+            continue  # the table
+        expected += [(*(data.geom_xpos[geom] + axes @ offset), radius) for offset in offsets]
+    centres, radii = hand_hull(rotation[None], translation[None], joint_pos[None])
+    found = np.column_stack([centres[0], radii])
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(_sorted(found), _sorted(np.array(expected)), atol=1e-9)
+
+
+def _sorted(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(rows.round(6).T)]
+
+
+def test_the_spheres_have_the_scenes_capsules_among_them():
+    mujoco = pytest.importorskip("mujoco")
+    model = mujoco_sim(["box"]).scene.model
+    data = mujoco.MjData(model)
+    low, high = joint_ranges().T
+    q = low + np.random.default_rng(0).random((3, len(JOINTS))) * (high - low)
+    spheres = hand_spheres(q)
+    for k in range(3):
+        data.qpos[:7] = [0, 0, 0, 1, 0, 0, 0]
+        for value, name in zip(q[k], JOINTS):
+            data.qpos[model.joint(name).qposadr[0]] = value
+        mujoco.mj_kinematics(model, data)
+        capsules = [g for g in range(model.ngeom) if model.geom_type[g] == mujoco.mjtGeom.mjGEOM_CAPSULE]
+        assert len(capsules) == 15
+        for g in capsules:
+            distance = np.linalg.norm(spheres.centres[k] - data.geom_xpos[g], axis=1)
+            assert distance.min() < 1e-9
+            assert spheres.radii[distance.argmin()] == model.geom_size[g, 0]
+    np.testing.assert_allclose(joint_ranges(), mujoco_sim(["box"]).joint_limits.numpy(), atol=1e-6)
+    assert set(spheres.finger) == {-1, *range(len(FINGERS))}
