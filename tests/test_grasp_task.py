@@ -100,10 +100,10 @@ def test_the_lift_term_reads_the_wrists_upward_force(a_z, expected):
 
 def test_the_observed_last_action_is_the_clamped_one_in_the_hands_frame():
     task = fake_task(2)
-    assert not task.reset()[:, BLOCKS["last_action"].slice].any()
+    assert not task.reset()["base"][:, BLOCKS["last_action"].slice].any()
     action = torch.linspace(-2, 2, 48).reshape(2, 24)
     obs = task.step(action)[0]
-    torch.testing.assert_close(obs[:, BLOCKS["last_action"].slice], action.clamp(-1, 1))
+    torch.testing.assert_close(obs["base"][:, BLOCKS["last_action"].slice], action.clamp(-1, 1))
 
 
 def test_an_episode_ends_at_step_200_everywhere_and_not_before():
@@ -154,18 +154,18 @@ def at_goal_during(schedule, distance=0.0):
     return on_step
 
 
-def test_latched_is_ever_and_held_is_at_the_last_step():
+def test_success_once_is_at_some_step_and_success_at_end_at_the_last():
     schedule = [{3}, {5}, set(), {1, 2, 3, 4, 5}, {3, 9}]
     task = fake_task(5, at_goal_during(schedule), episodeLength=5)
     task.reset()
     _, _, dones, extras = run(task, 10)
-    assert extras[4]["latched"].tolist() == [True, True, False, True, True]
-    assert extras[4]["held"].tolist() == [False, True, False, True, False]
-    assert extras[1]["latched"].tolist() == [False, False, False, True, False]
+    assert extras[4]["success_once"].tolist() == [True, True, False, True, True]
+    assert extras[4]["success_at_end"].tolist() == [False, True, False, True, False]
+    assert extras[1]["success_once"].tolist() == [False, False, False, True, False]
     # the next episode starts from nothing; only the last environment reaches the goal in it
     assert dones[9].all()
-    assert extras[9]["latched"].tolist() == [False, False, False, False, True]
-    assert not extras[9]["held"].any()
+    assert extras[9]["success_once"].tolist() == [False, False, False, False, True]
+    assert not extras[9]["success_at_end"].any()
 
 
 @pytest.mark.parametrize("distance, success", [(0.0499, True), (0.0501, False)])
@@ -173,7 +173,7 @@ def test_success_is_within_five_centimetres_of_the_goal(distance, success):
     task = fake_task(1, at_goal_during([{1}], distance), episodeLength=1)
     task.reset()
     extras = task.step(idle(1))[3]
-    assert extras["latched"].item() is success and extras["held"].item() is success
+    assert extras["success_once"].item() is success and extras["success_at_end"].item() is success
     assert extras["goal_distance"].item() == pytest.approx(distance, abs=1e-6)
 
 
@@ -200,8 +200,8 @@ def test_resets_are_reproducible_from_the_seed_alone():
     torch.manual_seed(2)  # torch's own generator is the learner's business
     second = fake_task(8, seed=3, observation="full", episodeLength=2)
     b = [second.reset(), *run(second, 6)[0]]
-    assert all(torch.equal(x, y) for x, y in zip(a, b))
-    assert not torch.equal(fake_task(8, seed=4, observation="full").reset(), a[0])
+    assert all(torch.equal(x["full"], y["full"]) for x, y in zip(a, b))
+    assert not torch.equal(fake_task(8, seed=4, observation="full").reset()["full"], a[0]["full"])
 
 
 def yaw_of(quat):
@@ -347,14 +347,14 @@ def check_only_env_1_ended(task, result):
     assert extras["diverged"].tolist() == [False, True, False]
     assert not extras["time_outs"].any()
     assert reward[1] == 0 and torch.isfinite(reward).all()
-    assert not extras["held"][1] and not extras["latched"][1]
+    assert not extras["success_at_end"][1] and not extras["success_once"][1]
     assert task.num_diverged == 1
-    assert torch.isfinite(obs).all()
+    assert torch.isfinite(obs["base"]).all()
     assert task.progress.tolist() == [3, 0, 3]
     assert task.sim.resets == [[0, 1, 2], [1]]
     # and life goes on
     obs, reward, done, extras = task.step(idle(3))
-    assert torch.isfinite(obs).all() and torch.isfinite(reward).all() and not done.any() and task.num_diverged == 1
+    assert torch.isfinite(obs["base"]).all() and torch.isfinite(reward).all() and not done.any() and task.num_diverged == 1
     for total in extras["reward_sums"].values():
         assert torch.isfinite(total).all()
 
@@ -489,12 +489,12 @@ def test_a_saved_state_continues_bit_exactly(fresh):
         task = mujoco_task(3, seed=9, **settings)
         task.reset()
     task.set_state(saved)
-    assert torch.equal(task.obs, saved["obs"])
+    assert torch.equal(task.obs["full"], saved["obs"]["full"])
     assert any(w[2].any() for w in wanted)
     for action, (obs, reward, done, extras) in zip(actions[30:], wanted):
         again = task.step(action)
-        assert torch.equal(again[0], obs) and torch.equal(again[1], reward) and torch.equal(again[2], done)
-        assert torch.equal(again[3]["latched"], extras["latched"])
+        assert torch.equal(again[0]["full"], obs["full"]) and torch.equal(again[1], reward) and torch.equal(again[2], done)
+        assert torch.equal(again[3]["success_once"], extras["success_once"])
         for name, total in extras["reward_sums"].items():
             assert torch.equal(again[3]["reward_sums"][name], total)
 

@@ -10,7 +10,7 @@ from helpers.fake_sim import fake_task
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from resdex_tasks.observations import BLOCKS, NUM_BASE, NUM_FULL, NUM_PROPRIOCEPTION, SIZES, full_observation
+from resdex_tasks.observations import BLOCKS, SIZES, full_observation, layout, narrow
 from resdex_tasks.sims.base import SimState
 from resdex_tasks.utils.rotations import quat_mul, quat_rotate, yaw_quat
 
@@ -73,8 +73,20 @@ def block(obs, name):
 
 
 def test_sizes_are_those_of_the_paper():
-    assert (NUM_PROPRIOCEPTION, NUM_BASE, NUM_FULL) == (123, 153, 227)
-    assert SIZES == {"base": 153, "full": 227}
+    assert BLOCKS["last_action"].start == 123, "the paper's J"
+    assert SIZES == {"proprioception": 123 + 24, "base": 153, "full": 227}
+
+
+@pytest.mark.parametrize("group", SIZES)
+def test_a_group_is_narrowed_from_every_larger_one(group):
+    full = torch.arange(2 * 227.0).reshape(2, 227)
+    seen = narrow(full, group)
+    assert seen.shape == (2, SIZES[group]) and sum(layout(group).values()) == SIZES[group]
+    for name in layout(group):
+        assert torch.equal(block(seen, name), block(full, name))
+    assert torch.equal(narrow(seen, group), seen)
+    with pytest.raises(ValueError, match="full"):
+        narrow(full[:, :200], "full")
 
 
 def test_blocks_follow_each_other_in_the_designs_order():

@@ -86,7 +86,7 @@ def coded():
 
 def test_the_full_observation_ends_with_the_objects_code():
     task = GraspTask(FakeSim(5, 3), coded(), task_config(observation="full"), seed=0)
-    block = task.reset()[:, BLOCKS["object_code"].slice]
+    block = task.reset()["full"][:, BLOCKS["object_code"].slice]
     expected = torch.tensor([1.0, 2.0, 0.0, 1.0, 2.0])[:, None].expand(5, CODE_SIZE)
     assert torch.equal(block, expected)
 
@@ -97,4 +97,4 @@ def test_the_code_follows_a_drawn_object():
     task.reset()
     end_episodes(task)
     values = torch.tensor([1.0, 2.0, 0.0])[task.sim.object_index]
-    assert torch.equal(task.obs[:, BLOCKS["object_code"].slice], values[:, None].expand(30, CODE_SIZE))
+    assert torch.equal(task.obs["full"][:, BLOCKS["object_code"].slice], values[:, None].expand(30, CODE_SIZE))

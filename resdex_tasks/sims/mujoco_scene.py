@@ -63,7 +63,7 @@ class SensorLayout:
         return torch.tensor(self._columns)
 
 
-def _hand_xml(config: PhysicsConfig) -> ET.Element:
+def hand_xml(config: PhysicsConfig) -> ET.Element:
     """The scene without an object: hand (visual and collision geoms), table, actuators, sensors."""
     hand_dir = asset_root() / "hand"
 
@@ -197,7 +197,7 @@ def build_scene(
         timestep: s.
         visual: keep the hand's visual meshes, for rendering; physics needs only the collision geoms.
     """
-    xml = _hand_xml(config)
+    xml = hand_xml(config)
     if not visual:
         _remove_visuals(xml)
     num_pieces = max(len(obj.pieces) for obj in objects)

@@ -33,6 +33,7 @@ class Bounds:
     above: Optional[float] = None
     at_most: Optional[float] = None
     choices: Tuple[str, ...] = ()
+    """Of a string."""
     length: Optional[int] = None
     """Entries of a list."""
     filled: bool = False
@@ -44,8 +45,8 @@ class Bounds:
             if (self.length is not None and len(value) != self.length) or (self.filled and not value):
                 return False
             return all(self.allow(entry) for entry in value)
-        if self.choices and value not in self.choices:
-            return False
+        if self.choices and isinstance(value, str):
+            return value in self.choices
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return True
         return (
@@ -131,7 +132,7 @@ def expected(kind: Any, bounds: Bounds) -> str:
         return f"a list of {count}{entries}"
     if origin is dict:
         return "a group of settings"
-    if bounds.choices:
+    if kind is str and bounds.choices:
         return _either(bounds.choices)
     if kind is bool:
         return "true or false"

@@ -1,6 +1,5 @@
 """`key=value` arguments of a command line, in Hydra's words."""
 
-import json
 import re
 import shlex
 from typing import Any, Iterator, List, Mapping, Sequence
@@ -9,8 +8,8 @@ import yaml
 
 from resdex_tasks.utils.errors import UserError
 
-_BARE = re.compile(r"[A-Za-z./][A-Za-z0-9_./-]*")
-"""Strings that need no quotes."""
+_BARE = re.compile(r"(?!(nan|inf)$)([A-Za-z]|\.{0,2}/)[A-Za-z0-9_./-]*", re.IGNORECASE)
+"""Strings that need no quotes, those that yaml takes for something else aside."""
 
 
 class Overrides(Sequence[str]):
@@ -60,9 +59,16 @@ class Overrides(Sequence[str]):
 
 def hydra_value(value: Any) -> str:
     """A plain value as Hydra's command line reads it back."""
-    if isinstance(value, str) and _BARE.fullmatch(value) and isinstance(yaml_value(value), str):
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {hydra_value(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(hydra_value, value)) + "]"
+    if not isinstance(value, str):
+        return "null" if value is None else str(value).lower()
+    if _BARE.fullmatch(value) and isinstance(yaml_value(value), str):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    # a backslash is one, but before a quote it needs another
+    return '"' + re.sub(r'(\\*)("|\Z)', lambda m: 2 * m[1] + (m[2] and '\\"'), value) + '"'
 
 
 def yaml_value(text: str) -> Any:

@@ -59,8 +59,8 @@ class MlpParams:
 class TopParams:
     """`train.params`"""
 
-    torch_threads: Union[int, str]
-    """Of the networks on the CPU; 'auto' leaves them to torch."""
+    torch_threads: Union[int, str] = setting(at_least=0, choices=("auto",))
+    """Of the networks on the CPU; 0 leaves them to torch, 'auto' to rl_games."""
 
 
 def check_params(params: Mapping[str, Any]) -> None:

@@ -1,14 +1,12 @@
 """Chooses the evaluation objects of each split."""
 
-from typing import Dict, List, Sequence, Set, TypeVar
-
-import numpy as np
+from typing import Dict, List, Set
 
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.sources import ObjectsConfig, ZooConfig
 from resdex_tasks.objects.zoo import parse_name, split_names
+from resdex_tasks.utils.sequences import evenly
 
-T = TypeVar("T")
 _, UNSEEN_OBJECT, UNSEEN_CATEGORY = SPLITS
 
 
@@ -34,9 +32,3 @@ def _unseen(seed: int, split: str, seen: Set[str], limit: int) -> List[str]:
     """The zoo's names of an unseen split, in turn through the categories. Nothing is built."""
     wanted = split == UNSEEN_OBJECT
     return [name for name in split_names(seed)[split] if (parse_name(name)[0] in seen) == wanted][:limit]
-
-
-def evenly(items: Sequence[T], limit: int) -> List[T]:
-    """At most `limit` of the items, evenly over them, in their order."""
-    count = min(limit, len(items))
-    return [items[round(i)] for i in np.linspace(0, len(items) - 1, count)]

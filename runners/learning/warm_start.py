@@ -62,7 +62,7 @@ def _with_experts_of(spec: PolicySpec, checkpoint: Checkpoint, config: RunConfig
     inside = checkpoint.spec.experts
     if inside is None:
         raise UserError(
-            f"{checkpoint.name} is not a hyper-policy: it holds a '{spec.observation}' policy without experts"
+            f"{checkpoint.name} is not a hyper-policy: it holds a '{checkpoint.spec.observation}' policy without experts"
         )
     names = config.command.experts
     if names != SHIPPED:
@@ -125,8 +125,8 @@ def find_stage1(config: RunConfig) -> str:
     if config.mixes and (CHECKPOINT_DIR / f"{SHIPPED_STAGE1}.pth").is_file():
         return SHIPPED_STAGE1
     raise UserError(
-        f"the second stage starts from a first one, and {runs}/ holds none: train task=ResDexHyper first, or name a "
-        "checkpoint with stage1=FILE"
+        f"the second stage starts from a first one, and {config.command.runs_dir}/ holds none: train task=ResDexHyper "
+        "first, or name a checkpoint with stage1=FILE"
     )
 
 

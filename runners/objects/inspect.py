@@ -23,9 +23,9 @@ from resdex_tasks.proposals.trials import place_grasps
 from resdex_tasks.rendering import images
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import check_can_write
+from resdex_tasks.utils.sequences import evenly
 from resdex_tasks.utils.tables import aligned
 from runners.config import load_config
-from runners.evaluation.splits import evenly
 
 TILE = 200
 """Pixels of one picture on a contact sheet."""

@@ -1,26 +1,21 @@
 import xml.etree.ElementTree as ET
-from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
+from helpers.configs import physics
 from helpers.simulators import mujoco_sim
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.hand.geometry import hand_hull, hand_spheres, joint_ranges
 from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS
-from resdex_tasks.utils.config_reader import read_config
-
-PHYSICS = Path(__file__).resolve().parents[2] / "cfg" / "physics" / "mujoco.yaml"
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_spheres_are_where_mujoco_puts_capsules_and_boxes(seed):
     mujoco = pytest.importorskip("mujoco")
-    from resdex_tasks.sims import mujoco_scene as mujoco_model
+    from resdex_tasks.sims import mujoco_scene
 
-    settings = read_config(mujoco_model.MujocoSimConfig, yaml.safe_load(PHYSICS.read_text()), "sim.physics")
-    xml = mujoco_model._hand_xml(settings)
+    xml = mujoco_scene.hand_xml(physics())
     xml.remove(xml.find("sensor"))  # some of them need an object
     model = mujoco.MjModel.from_xml_string(ET.tostring(xml, encoding="unicode"))
     data = mujoco.MjData(model)
@@ -28,7 +23,7 @@ def test_the_spheres_are_where_mujoco_puts_capsules_and_boxes(seed):
     joint_pos, translation = rng.uniform(-0.5, 1.5, 22), rng.normal(size=3)
     rotation = Rotation.random(random_state=seed).as_quat()
     data.qpos[:3], data.qpos[3:7] = translation, rotation[[3, 0, 1, 2]]
-    data.qpos[mujoco_model.joint_qpos_columns(model)] = joint_pos
+    data.qpos[mujoco_scene.joint_qpos_columns(model)] = joint_pos
     mujoco.mj_kinematics(model, data)
 
     expected = []

@@ -83,12 +83,12 @@ def test_mass_is_density_times_volume(name, volume):
 
 def test_an_unused_piece_slot_weighs_and_touches_nothing():
     """The box beside a mug of 12 pieces gets 11 idle ones: mass, inertia and rest are those of the box alone."""
-    from resdex_tasks.sims import mujoco_scene as mujoco_model
+    from resdex_tasks.sims import mujoco_scene
 
     alone = mujoco_sim(["box"])
-    config = alone.config
+    config = alone.physics
     objects = starter_objects().select(["box", "mug"])
-    padded = mujoco_model.build_scene(objects, config, alone.wrist_law, 1 / 120).show(0)
+    padded = mujoco_scene.build_scene(objects, config, alone.wrist_law, 1 / 120).show(0)
     model = alone.batch.get_model(0)
     assert padded.ngeom == model.ngeom + 11
     np.testing.assert_allclose(padded.body("object").mass, model.body("object").mass, rtol=1e-9)
