@@ -27,15 +27,13 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
+from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.sims.mujoco_warp_sim import SAVED
-from runners.config import load_config, plain
-from runners.evaluation import summary as evaluate
-from runners.evaluation.rollout import Policy
-from runners.evaluation.run import evaluation_task
+from runners.config import load_config
+from runners.evaluation.run import evaluate, evaluation_task
 from runners.evaluation.tables import percent
-from runners.policies import checkpoint as checkpoints
-from runners.policies.policy import load_policy
+from runners.policies.policy import Policy
 
 STEPS_BETWEEN = 4
 """Control steps between two comparisons of contacts."""
@@ -72,7 +70,7 @@ def measurements(task: GraspTask, reward: Tensor) -> Dict[str, Tensor]:
         "object velocity, m/s": obj[:, 7:10],
         "object angular velocity, rad/s": obj[:, 10:],
         VELOCITIES: torch.cat((state.joint_vel, tips[..., 7:].flatten(1), obj[:, 7:]), dim=1),
-        "observation": task.obs,
+        "observation": torch.cat(tuple(task.obs.values()), dim=1),
         "reward": reward[:, None],
     }
     return {name: value.flatten(1).cpu().clone() for name, value in parts.items()}
@@ -101,10 +99,10 @@ def compare_steps(cpu: GraspTask, warp: GraspTask, policy: Policy, num_states: i
     obs = cpu.reset()
     warp.reset()
     while sum(len(o) for o in objects) < num_states:
-        action = policy(obs)
+        action = policy(obs[policy.observation]).action
         load_into_warp(cpu, warp)
         obs, reward, done, _ = cpu.step(action)
-        _, warp_reward, warp_done, _ = warp.step(action.to(warp.device))
+        _, warp_reward, warp_done, _ = warp.step(action)
         # an environment that starts anew shows its new episode, not the step
         chosen = touching(cpu) & ~done & ~warp_done.cpu()
         ours, theirs = measurements(cpu, reward), measurements(warp, warp_reward)
@@ -138,7 +136,7 @@ def compare_contacts(cpu: GraspTask, warp: GraspTask, policy: Policy, num_steps:
                     same.setdefault(kind, []).append(len(a) == len(b))
                     if len(a) == len(b):
                         depths.setdefault(kind, []).append(max(abs(x - y) for x, y in zip(a, b)))
-        obs, _, _, _ = cpu.step(policy(obs))
+        obs, _, _, _ = cpu.step(policy(obs[policy.observation]).action)
     rows = [("touching geoms", "pairs", "as many contacts in both", "depth differs by, median", "99 %", "largest")]
     for kind, flags in sorted(same.items()):
         values = depths.get(kind, [np.nan])
@@ -157,19 +155,12 @@ def _by_pair(contact: Any) -> Dict[Tuple[int, int], List[float]]:
 
 def make_tasks(args: argparse.Namespace) -> Tuple[GraspTask, GraspTask, Policy]:
     """The same task on both simulators, and the checkpoint's deterministic policy."""
-    state = checkpoints.read_checkpoint(args.checkpoint)
-    tasks = []
-    for sim, device in (("mujoco", "cpu"), ("mujoco_warp", args.device)):
-        cfg = configuration(args, [f"sim={sim}", f"sim_device={device}"])
-        cfg["task"]["env"]["observation"] = state["kind"]
-        tasks.append(evaluation_task(cfg, args.num_envs))
-    policy = load_policy(cfg, state, tasks[0], args.checkpoint)
-    return tasks[0], tasks[1], lambda obs: policy(obs).to(obs.device)
-
-
-def configuration(args: argparse.Namespace, chosen: Sequence[str]) -> Dict[str, Any]:
-    overrides = [*args.overrides, *chosen, "scale=cpu", f"num_envs={args.num_envs}", f"seed={args.seed}"]
-    return plain(load_config(overrides)[0])
+    sizes = "scale=cpu", f"num_envs={args.num_envs}", f"seed={args.seed}"
+    config = load_config([*args.overrides, "sim=mujoco", "sim_device=cpu", *sizes])
+    policy, objects = Policy.load(args.checkpoint, config.command.rl_device), make_objects(config.objects)
+    cpu = evaluation_task(config, objects, args.num_envs, [policy.observation])
+    config = load_config([*args.overrides, "sim=mujoco_warp", f"sim_device={args.device}", *sizes])
+    return cpu, evaluation_task(config, objects, args.num_envs, [policy.observation]), policy
 
 
 def step_table(differences: Dict[str, Tensor]) -> str:
@@ -182,11 +173,11 @@ def step_table(differences: Dict[str, Tensor]) -> str:
 
 
 def episode_table(tasks: Dict[str, GraspTask], policy: Policy, rounds: int, seed: int) -> str:
-    rows = [("simulator", "episodes", "latched % [95 %]", "held % [95 %]")]
+    rows = [("simulator", "episodes", "success at end % [95 %]", "success once % [95 %]")]
     for name, task in tasks.items():
         index = (torch.arange(task.num_envs) % len(task.objects)).repeat(rounds)
-        row = evaluate.evaluate(task, policy, index, seed)["all"]
-        rows.append((name, str(row["episodes"]), percent(row["latched"]), percent(row["held"])))
+        row = evaluate(task, policy, index, seed).all
+        rows.append((name, str(row.episodes), percent(row.success_at_end), percent(row.success_once)))
     return table(rows)
 
 

@@ -11,6 +11,7 @@ after the other, as a loop over the experts would do it, stands beside the batch
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Callable, Dict, List, Sequence
@@ -19,42 +20,24 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from rl_games.algos_torch.model_builder import ModelBuilder
-
 from benchmarks.report import machine, run, table
-from resdex_tasks import networks
-from resdex_tasks.factory import make_task
-from resdex_tasks.networks.experts import ExpertsSpec
-from resdex_tasks.networks.hyper import hyper_action_size
-from resdex_tasks.observations import NUM_BASE, NUM_FULL
-from runners.config import load_config, plain
-from runners.policies.policy import Policy
+from benchmarks.tasks import configured_task
+from resdex_tasks.networks.experts import NORMALISED_EPSILON, NORMALISED_LIMIT, ExpertsSpec
+from resdex_tasks.observations import SIZES, narrow
+from runners.config import load_config
+from runners.policies.policy import Policy, build_model
 
 KS = (1, 2, 3, 4, 5, 6)
+HYPER = ("task=ResDexHyper", "sim=mujoco", "scale=cpu")
 
 
 def hyper_model(k: int, units: Sequence[int], device: str) -> torch.nn.Module:
     """A hyper-policy over k experts with random weights, networks of the given sizes."""
     names = [str(i) for i in range(k)]
-    spec = ExpertsSpec(tuple(names), tuple(names), tuple(units), "elu", NUM_BASE, True)
-    params = plain(load_config(["task=ResDexHyper", "sim=mujoco", "scale=cpu"])[0])["train"]["params"]
-    params["network"]["mlp"]["units"] = list(units)
-    params["network"]["experts"] = spec.plain()
-    networks.register()
-    model = (
-        ModelBuilder()
-        .load(params)
-        .build(
-            {
-                "actions_num": hyper_action_size(params["network"]),
-                "input_shape": (NUM_FULL,),
-                "num_seqs": 1,
-                "value_size": 1,
-                "normalize_value": False,
-                "normalize_input": True,
-            }
-        )
-    )
+    experts = ExpertsSpec(tuple(names), tuple(names), tuple(units), "elu", observation="base", normalize_input=True)
+    spec = load_config(HYPER).policy_spec
+    network = {**spec.network, "mlp": {**spec.network["mlp"], "units": list(units)}, "experts": experts.plain()}
+    model = build_model(replace(spec, network=network, normalize_input=True, normalize_value=False))
     generator = torch.Generator().manual_seed(k)
     for name, buffer in model.a2c_network.experts.named_buffers():
         if "weight" in name:
@@ -67,7 +50,9 @@ def one_by_one(model: torch.nn.Module, obs: torch.Tensor) -> torch.Tensor:
     experts = model.a2c_network.experts
     out = []
     for i in range(experts.spec.count):
-        x = ((obs[:, :NUM_BASE] - experts.mean[i]) / torch.sqrt(experts.var[i] + 1e-5)).clamp(-5, 5)
+        x = narrow(obs, experts.spec.observation)
+        x = (x - experts.mean[i]) / torch.sqrt(experts.var[i] + NORMALISED_EPSILON)
+        x = x.clamp(-NORMALISED_LIMIT, NORMALISED_LIMIT)
         last = len(experts.spec.layers) - 1
         for layer in range(last + 1):
             x = x @ getattr(experts, f"weight_{layer}")[i] + getattr(experts, f"bias_{layer}")[i]
@@ -99,8 +84,8 @@ def main() -> None:
     device, n = args.device, args.num_envs
     print(machine())
     models = {k: hyper_model(k, args.units, device) for k in KS}
-    policies = {k: Policy(model) for k, model in models.items()}
-    obs = torch.randn(n, NUM_FULL, device=device)
+    policies = {k: Policy(model, "full") for k, model in models.items()}
+    obs = torch.randn(n, SIZES["full"], device=device)
     hyper = {k: torch.randn(n, k + 24, device=device) for k in KS}
     calls: Dict[str, Callable[[int], object]] = {
         "composition": lambda k: models[k].a2c_network.compose(obs, hyper[k]),
@@ -108,10 +93,9 @@ def main() -> None:
         "policy": lambda k: policies[k](obs),
     }
     if not args.no_step:
-        cfg = plain(load_config(["task=ResDexHyper", "sim=mujoco", "scale=cpu", "objects.count=44"])[0])
-        task = make_task(cfg, n, 1)
+        task = configured_task(load_config([*HYPER, "objects.count=44", "seed=1"]), n)
         task.reset()
-        calls["control step"] = lambda k: task.step(policies[k](task.obs))
+        calls["control step"] = lambda k: task.step(policies[k](task.obs["full"]).action)
     rows: List[List[str]] = [["", *(f"k = {k}" for k in KS)]]
     for name, call in calls.items():
         times: Dict[int, List[float]] = {k: [] for k in KS}

@@ -23,6 +23,7 @@ from benchmarks.report import machine, run, table
 from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.geometry.surface import surface_points
 from resdex_tasks.objects.object_set import SPLITS, GraspObject, ObjectSet
+from resdex_tasks.objects.sources import ZooConfig
 from resdex_tasks.shapes.codes import cached_codes
 from resdex_tasks.shapes.encoder import ObjectEncoder, chamfer, read_encoder
 from runners.evaluation.intervals import wilson_interval
@@ -221,7 +222,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     torch.set_num_threads(1)
     print(machine())
     encoder = read_encoder(args.encoder)
-    sets = {split: make_objects({"source": "zoo", "split": split, "count": args.count}) for split in SPLITS}
+    sets = {split: make_objects(ZooConfig("zoo", split=split, count=args.count)) for split in SPLITS}
     codes = {split: cached_codes(objects, encoder) for split, objects in sets.items()}
     print(f"encoder {encoder.id}, {sum(map(len, sets.values()))} objects of the zoo, seed 0\n")
     if not args.no_tables:

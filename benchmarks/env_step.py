@@ -32,13 +32,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 from benchmarks.exclusive_timer import ExclusiveTimer
 from benchmarks.report import machine, run, table
 from benchmarks.scripted_grasp import scripted_action
-from resdex_tasks.factory import make_task
+from benchmarks.tasks import configured_task
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.sims import mujoco_scene as scene
 from resdex_tasks.sims.mujoco_sim import put_objects
-from runners.config import load_config, plain
-from runners.policies import checkpoint as checkpoints
-from runners.policies.policy import load_policy
+from runners.config import load_config
+from runners.policies.policy import Policy
 
 Clock = Callable[[], float]
 """Seconds: time.perf_counter, or time.process_time."""
@@ -81,7 +80,7 @@ class Physics:
 
     def __init__(self, task: GraspTask, persistent: bool) -> None:
         sim = task.sim
-        self.model, self.substeps = sim.scene.model, sim.config.substeps
+        self.model, self.substeps = sim.scene.model, sim.physics.substeps
         self.batch = Batch(self.model, task.num_envs, sim.batch.nthread, persistent=persistent)
         put_objects(self.batch, sim.scene, np.arange(task.num_envs), sim.object_index.numpy())
         self.ctrl = self.batch.bind("ctrl")
@@ -188,11 +187,11 @@ def breakdown(task: GraspTask, blocks: List[Block], repeats: int, clock: Clock) 
     timer = ExclusiveTimer(clock)
     timer.wrap(task.sim.batch, "step", "physics")
     timer.wrap(task.sim, "step", "controls in, warnings out")
-    timer.wrap(task.sim, "_measure", "reading the state")
+    timer.wrap(task.sim, "state", "reading the state")
     timer.wrap(task.sim, "reset", "reset: simulator")
     timer.wrap(task, "reset_idx", "reset: task")
     timer.wrap(task, "compute_reward", "reward")
-    timer.wrap(task, "compute_observations", "observation")
+    timer.wrap(task, "observe", "observation")
     timer.wrap(task, "pre_physics_step", "action")
     timer.wrap(task, "post_physics_step", "bookkeeping")
     totals: Dict[str, List[float]] = {}
@@ -210,13 +209,16 @@ def breakdown(task: GraspTask, blocks: List[Block], repeats: int, clock: Clock) 
     return {name: median(seconds) for name, seconds in totals.items()}
 
 
-def make_policy(args: argparse.Namespace, cfg: dict, task: GraspTask) -> Callable[[], Tensor]:
-    """The scripted grasp, or a checkpoint's deterministic policy."""
+def make_task_and_policy(args: argparse.Namespace) -> Tuple[GraspTask, Callable[[], Tensor]]:
+    """The task, and what acts in it: the scripted grasp, or a checkpoint's deterministic policy."""
+    overrides = [*args.overrides, "sim=mujoco", f"sim.numThreads={args.threads}", "task.env.staggerEpisodes=true"]
+    config = load_config([*overrides, f"num_envs={args.num_envs}", f"seed={args.seed}"])
     if not args.checkpoint:
-        return lambda: scripted_action(task)
-    state = checkpoints.read_checkpoint(args.checkpoint)
-    policy = load_policy(cfg, state, task, args.checkpoint)
-    return lambda: policy(task.obs)
+        task = configured_task(config, args.num_envs)
+        return task, lambda: scripted_action(task)
+    policy = Policy.load(args.checkpoint, config.command.rl_device)
+    task = configured_task(config, args.num_envs, [policy.observation])
+    return task, lambda: policy(task.obs[policy.observation]).action
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
@@ -247,14 +249,9 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     args = parse(argv)
     clock = time.process_time if args.cpu_time else time.perf_counter
     said = machine()
-    overrides = [*args.overrides, "sim=mujoco", f"sim.numThreads={args.threads}", "task.env.staggerEpisodes=true"]
-    cfg = plain(load_config([*overrides, f"num_envs={args.num_envs}", f"seed={args.seed}"])[0])
-    if args.checkpoint:
-        cfg["task"]["env"]["observation"] = checkpoints.read_checkpoint(args.checkpoint)["kind"]
-    task = make_task(cfg, args.num_envs, args.seed)
+    task, policy = make_task_and_policy(args)
     bare = {f"bare, one MjData a {kind}": Physics(task, kind == "simulation") for kind in ("thread", "simulation")}
-    policy = make_policy(args, cfg, task)
-    torch.set_num_threads(args.torch_threads)  # after the policy: rl_games sets it too
+    torch.set_num_threads(args.torch_threads)
     blocks = record(task, policy, args.steps, args.block, next(iter(bare.values())))
     results = compare(task, bare, blocks, args.repeats, clock)
     baseline = min(bare, key=lambda name: median(results[name]))

@@ -30,11 +30,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.factory import make_task
+from benchmarks.tasks import configured_task
 from resdex_tasks.grasp_task import GraspTask
-from runners.config import load_config, plain
-from runners.policies import checkpoint as checkpoints
-from runners.policies.policy import load_policy
+from runners.config import load_config
+from runners.policies.checkpoint import export
+from runners.policies.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("compile", "agreement", "steps", "expert", "training")
@@ -52,15 +52,15 @@ def compile_part(args: argparse.Namespace) -> str:
     """Seconds to build one simulator, in processes with an empty and with a filled kernel cache."""
     build = (
         "import sys, time; start = time.perf_counter();"
-        "from runners.config import load_config, plain; from resdex_tasks.make import make_task;"
-        "task = make_task(plain(load_config(sys.argv[2:])[0]), int(sys.argv[1]), 1); task.reset();"
+        "from benchmarks.tasks import configured_task; from runners.config import load_config;"
+        "task = configured_task(load_config(sys.argv[2:]), int(sys.argv[1])); task.reset();"
         "print(time.perf_counter() - start)"
     )
     rows = [("kernel cache", "environments", "seconds until a simulator stands, imports included")]
     with tempfile.TemporaryDirectory() as cache:
         for name, worlds in (("empty", 64), ("filled", 64), ("filled, by another number of environments", 65)):
             command = [sys.executable, "-c", build, str(worlds), "sim=mujoco_warp", f"sim_device={args.device}"]
-            out = _run([*command, "scale=cpu"], WARP_CACHE_PATH=cache)
+            out = _run([*command, "scale=cpu", "seed=1"], WARP_CACHE_PATH=cache)
             rows.append((name, str(worlds), f"{float(out.split()[-1]):.0f}"))
     return table(rows)
 
@@ -92,7 +92,7 @@ def measure_steps(args: argparse.Namespace, count: int, worlds: int) -> Tuple[st
     touching = float((task.sim.state().fingertip_wrenches.abs().sum(-1) > 0).any(1).float().mean())
     start, actions, states = task.get_state(), [], []
     for _ in range(args.steps):
-        actions.append(policy(task.obs).clone())
+        actions.append(policy(task.obs[policy.observation]).action)
         task.pre_physics_step(actions[-1])
         # the state that the step ended in, with its commands: as good a start for the bare engine as the one before
         states.append({name: array.clone() for name, array in task.sim.arrays.items()})
@@ -147,17 +147,15 @@ class Stopwatch:
         return sum(start.elapsed_time(end) for start, end in self._pieces) / 1000
 
 
-def policy_at_work(args: argparse.Namespace, count: int, worlds: int) -> Tuple[GraspTask, Callable]:
+def policy_at_work(args: argparse.Namespace, count: int, worlds: int) -> Tuple[GraspTask, Policy]:
     """The task after most of an episode's steps, its episodes spread over all phases, and the policy that acts."""
     chosen = ["sim=mujoco_warp", f"sim_device={args.device}", "scale=cpu", f"num_envs={worlds}"]
-    cfg = plain(load_config([*chosen, *objects_overrides(count), f"seed={args.seed}"])[0])
-    state = checkpoints.read_checkpoint(args.checkpoint)
-    cfg["task"]["env"]["observation"] = state["kind"]
-    task = make_task(cfg, worlds, args.seed)
-    policy = load_policy(cfg, state, task, args.checkpoint)
+    config = load_config([*chosen, *objects_overrides(count), f"seed={args.seed}"])
+    policy = Policy.load(args.checkpoint, config.command.rl_device)
+    task = configured_task(config, worlds, [policy.observation])
     obs = task.reset()
     for _ in range(args.warmup):
-        obs, _, _, _ = task.step(policy(obs))
+        obs, _, _, _ = task.step(policy(obs[policy.observation]).action)
     return task, policy
 
 
@@ -194,7 +192,7 @@ def expert_part(args: argparse.Namespace) -> str:
     last = out / "runs" / experiment / "nn" / "last.pth"
     if process.returncode not in (0, 130) or not last.is_file():
         raise PartFailed(shown)
-    checkpoints.export(str(last), str(out / EXPERT))
+    export(str(last), str(out / EXPERT))
     return f"{shown}\n\n" + _run(
         [*train, "test=True", f"checkpoint={last}", f"episodes_per_object={args.episodes}"], cwd=out
     )

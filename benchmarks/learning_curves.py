@@ -9,23 +9,25 @@ last episodes; an evaluation of the deterministic policy (test=True) comes out h
 import argparse
 import sys
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from benchmarks.report import run
+from benchmarks.report import run, table
 from runners.evaluation.plots import learning_curves, read_run
 
+RATES = (0.5, 0.8)
 
-def first_reach(run: Dict[str, np.ndarray], rate: float) -> str:
-    """Steps and minutes until the held rate is first reached."""
-    reached = np.flatnonzero(run["held"] >= rate)
+
+def first_reach(curve: Mapping[str, np.ndarray], rate: float) -> str:
+    """Steps and minutes until the rate of success at the end is first reached."""
+    reached = np.flatnonzero(curve["at_end"] >= rate)
     if not len(reached):
         return "not reached"
     i = reached[0]
-    return f"{run['steps'][i] / 1e6:.2f} M, {run['minutes'][i]:.1f} min"
+    return f"{curve['steps'][i] / 1e6:.2f} M, {curve['minutes'][i]:.1f} min"
 
 
 def main(argv: Optional[Sequence[str]] = None) -> None:
@@ -35,16 +37,11 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
     args = parser.parse_args(argv)
     runs = {folder.name: read_run(folder) for folder in args.runs}
     learning_curves(runs, args.out)
-    lines: List[str] = [
-        "| run | steps | minutes | held 0.5 after | held 0.8 after | last held |",
-        "|---|--:|--:|--:|--:|--:|",
-    ]
+    rows = [("run", "steps", "minutes", *(f"success at end {rate} after" for rate in RATES), "last success at end")]
     for name, curve in runs.items():
-        lines.append(
-            f"| {name} | {curve['steps'][-1] / 1e6:.2f} M | {curve['minutes'][-1]:.1f} | {first_reach(curve, 0.5)} | "
-            f"{first_reach(curve, 0.8)} | {curve['held'][-1]:.2f} |"
-        )
-    print("\n".join(lines))
+        size = f"{curve['steps'][-1] / 1e6:.2f} M", f"{curve['minutes'][-1]:.1f}"
+        rows.append((name, *size, *(first_reach(curve, rate) for rate in RATES), f"{curve['at_end'][-1]:.2f}"))
+    print(table(rows))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Do the grasp proposals of a source hold their objects when they are replayed?
 
 The hand is put at (R, t) about the object at rest, closes to q (and beyond), lifts by 20 cm and turns, so that gravity
-pulls from six directions: `runners/grasp_trials.py`. Every proposal is tried exactly as it is written and once
+pulls from six directions: `resdex_tasks/proposals/trials.py`. Every proposal is tried exactly as it is written and once
 more at another yaw with the hand displaced; unrolled are those that hold as they are written and in which the object
-did not roll while the fingers closed (`runners/grasp_search.py`, `strays`).
+did not roll while the fingers closed (`resdex_tasks/proposals/search.py`, `strays`).
 
     python benchmarks/proposals.py objects=zoo objects.count=44 objects.proposals=FILE
     python benchmarks/proposals.py objects=dexgraspnet objects.root=FOLDER objects.scales=[0.08]
@@ -26,9 +26,9 @@ from resdex_tasks.objects.geometry.surface import TurnedSurface
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.proposals.candidates import depth_in_table
 from resdex_tasks.proposals.search import MakeSim, strays
-from resdex_tasks.proposals.trials import FULL_COURSE, holds, reach_into_objects, replay_trials, run_trials
+from resdex_tasks.proposals.trials import FULL_MOTION, holds, reach_into_objects, replay_trials, run_trials
 from resdex_tasks.utils.rotations import rotation_angle
-from runners.config import load_config, plain
+from runners.config import load_config
 from runners.objects.propose import simulator
 
 ENOUGH = 8
@@ -50,17 +50,17 @@ def replay(
     rows, shifts, begun = [], [], []
     for start in range(0, len(objects), batch):
         part = objects[start : start + batch]
-        sim, grasps = make_sim(part, num_envs), [thing.proposals for thing in part]
+        sim, grasps = make_sim(part, num_envs), [obj.proposals for obj in part]
         trials = replay_trials(sim, part, grasps)
         begun.append(reach_into_objects(trials, part))
-        closed = run_trials(sim, trials, FULL_COURSE)
+        closed = run_trials(sim, trials, FULL_MOTION)
         generators = [np.random.default_rng([seed, start + i]) for i in range(len(part))]
         noise = {"position_noise": millimetres / 1000, "rotation_noise": np.radians(degrees)}
         displaced = holds(sim, part, grasps, generators=generators, **noise)
         held = closed.held.cpu().numpy()
         ends = np.cumsum([len(g) for g in grasps])[:-1]
         turned = np.split(closed.rotation.cpu().numpy(), ends)
-        true = [strays(TurnedSurface(thing), g, t)[1] for thing, g, t in zip(part, grasps, turned)]
+        true = [strays(TurnedSurface(obj), g, t)[1] for obj, g, t in zip(part, grasps, turned)]
         exact = np.split(held, ends)
         rows += [np.stack((e, d, e & t), axis=1) for e, d, t in zip(exact, displaced, true)]
         rotation, translation = (
@@ -89,14 +89,14 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 def main(argv: Optional[Sequence[str]] = None) -> float:
     """Print the tables; returns the share of proposals that hold as they are written."""
     args = parse(argv)
-    said = machine()
-    cfg = plain(load_config(args.overrides)[0])
-    objects = make_objects(cfg["objects"])
+    hardware = machine()
+    config = load_config(args.overrides)
+    objects = make_objects(config.objects)
     torch.set_num_threads(1)  # the simulator has the cores
     held, shifts, begun = replay(
-        simulator(cfg), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees
+        simulator(config), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees
     )
-    print(said)
+    print(hardware)
     print(
         f"{len(objects)} objects, {sum(map(len, held))} proposals, seed {args.seed}, displaced by "
         f"{args.millimetres:g} mm and {args.degrees:g} degrees\n"
@@ -110,10 +110,10 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     many = f"objects with {ENOUGH} or more"
     how = ("", " displaced", " unrolled")
     header = ("category", "objects", "proposals", *(f"hold{h}, %" for h in how), *(f"{many}{h}, %" for h in how))
-    categories = sorted({thing.category for thing in objects})
-    lines = [cells(c, [r for r, thing in zip(held, objects) if thing.category == c]) for c in categories]
+    categories = sorted({obj.category for obj in objects})
+    lines = [cells(c, [r for r, obj in zip(held, objects) if obj.category == c]) for c in categories]
     print(table([header, *lines, cells("all", held)]))
-    depth = np.concatenate([depth_in_table(thing, thing.proposals) for thing in objects])
+    depth = np.concatenate([depth_in_table(obj, obj.proposals) for obj in objects])
     print(
         f"\nat (R, t, q) the hand reaches more than {1000 * MAX_DEPTH:g} mm below the table in "
         f"{100 * (depth > MAX_DEPTH).mean():.2f} % of the proposals; at most {1000 * depth.max():.1f} mm"

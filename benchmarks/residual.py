@@ -17,11 +17,12 @@ from typing import Dict, List, Sequence
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
-from runners.policies.warm_start import shipped_experts
-
 from benchmarks.report import machine, run
 from resdex_tasks.utils.errors import UserError
-from runners.evaluation import tables as report
+from runners.evaluation.files import JSON
+from runners.evaluation.summary import EvaluationResult
+from runners.evaluation.tables import residual_table
+from runners.learning.warm_start import shipped_experts
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,7 +45,6 @@ def run_variant(name: str, overrides: Sequence[str], args: argparse.Namespace) -
     one_core = ["sim=mujoco", "sim.numThreads=1", "train.params.torch_threads=1"]
     common = [f"runs_dir={out}", f"seed={args.seed}", *one_core, *args.overrides]
     last = out / name / "nn" / "last.pth"
-    done = out / name / "evaluation.json"
     train = ["task=ResDexHyper", "follow_up=false", f"experiment={name}", f"max_iterations={args.iterations}"]
     mark, made_of = out / name / "trained", "\n".join([*train, *common, *overrides])
     if mark.exists() and mark.read_text() != made_of:
@@ -53,12 +53,18 @@ def run_variant(name: str, overrides: Sequence[str], args: argparse.Namespace) -
         resume = [f"checkpoint={last}"] if last.exists() else []
         _call(out / f"{name}.log", [*train, *common, *overrides, *resume])
         mark.write_text(made_of)
-    if not done.exists():
+    if not (out / name / JSON).exists():
         test = ["task=ResDexHyper", "test=True", f"checkpoint={last}", f"experiment={name}"]
         _call(
             out / f"{name}.log", [*test, *common, f"num_episodes={args.episodes}", f"objects.count={args.test_objects}"]
         )
-    print(f"{name}: held {100 * json.loads(done.read_text())['all']['held']['rate']:.1f} %", flush=True)
+    at_end = evaluation(out / name).summary.all.success_at_end
+    print(f"{name}: success at end {100 * at_end.value:.1f} %", flush=True)
+
+
+def evaluation(folder: Path) -> EvaluationResult:
+    """What the evaluation in a run's folder came to."""
+    return EvaluationResult.from_json(json.loads((folder / JSON).read_text()))
 
 
 def _call(log: Path, overrides: Sequence[str]) -> None:
@@ -87,9 +93,9 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         for future in [pool.submit(run_variant, name, overrides, args) for name, overrides in chosen.items()]:
             future.result()
-    results = {name: json.loads((args.out / name / "evaluation.json").read_text()) for name in chosen}
+    results = {name: evaluation(args.out / name) for name in chosen}
 
-    def by_k(prefix: str) -> Dict[int, Dict]:
+    def by_k(prefix: str) -> Dict[int, EvaluationResult]:
         return {int(name[len(prefix) :]): result for name, result in results.items() if name.startswith(prefix)}
 
     methods = {"MoE": by_k("moe_k"), "MoE+Res": by_k("moe_res_k")}
@@ -97,7 +103,7 @@ def main() -> None:
         methods["MoE+Res, l2 weights"] = {len(args.experts or shipped_experts()): results["l2"]}
     if "ppo" in results:
         methods["PPO"] = {0: results["ppo"]}
-    table = report.residual_table({name: rows for name, rows in methods.items() if rows}, with_published=True)
+    table = residual_table({name: rows for name, rows in methods.items() if rows}, with_published=True)
     (args.out / "table4.md").write_text(table + "\n")
     print(f"\n{table}")
 

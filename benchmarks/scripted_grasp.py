@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.grasp_task import GraspTask
-from resdex_tasks.hand.shadow_hand import ACTUATED
+from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS
 
 APPROACH_STEPS, CLOSE_STEPS, LIFT_STEPS = 30, 60, 90
 """Control steps of an episode after which the fingers begin to close, the lift begins, and the hand holds still."""
@@ -26,7 +26,8 @@ CLOSED = {
 
 def _joint_targets(task: GraspTask, targets: dict) -> Tensor:
     """(18,) actions that stand for these joint targets."""
-    lower, upper = task.sim.joint_limits[task._actuated].unbind(-1)
+    actuated = [JOINTS.index(name) for name in ACTUATED]
+    lower, upper = task.sim.joint_limits[actuated].unbind(-1)
     wanted = torch.tensor([targets.get(name, 0.0) for name in ACTUATED], device=task.device)
     return (2 * (wanted - lower) / (upper - lower) - 1).clamp(-1.0, 1.0)
 

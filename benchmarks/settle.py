@@ -10,9 +10,9 @@ import argparse
 import math
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, List, Mapping, Optional, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -20,14 +20,14 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.factory import SIMS, SimRequest, make_objects
+from resdex_tasks.factory import make_objects
 from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.objects.geometry.placements import grasp_width
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
-from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, WristLaw
-from resdex_tasks.utils.config_reader import read_config
+from resdex_tasks.sims import registry
+from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT
 from resdex_tasks.utils.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
-from runners.config import load_config, plain
+from runners.config import RunConfig, load_config
 
 PARKED = (1.5, 0.0, TABLE_HEIGHT + 1.5)
 """m, where the hand waits."""
@@ -74,25 +74,24 @@ class Drops:
         ]
 
 
-def rest_rotations(thing: GraspObject, first_only: bool) -> Tensor:
+def rest_rotations(obj: GraspObject, first_only: bool) -> Tensor:
     """(P, 4) the different rest poses of an object."""
-    rotations = torch.tensor(thing.proposals.rest_rotation, dtype=torch.float32)
+    rotations = torch.tensor(obj.proposals.rest_rotation, dtype=torch.float32)
     return rotations[:1] if first_only else torch.unique(rotations, dim=0)
 
 
-def drop(objects: ObjectSet, cfg: Mapping[str, Any], first_only: bool, seconds: float, seed: int) -> Drops:
+def drop(objects: ObjectSet, config: RunConfig, first_only: bool, seconds: float, seed: int) -> Drops:
     """Drop every object once in every pose, all at once."""
-    poses = [rest_rotations(thing, first_only) for thing in objects]
+    poses = [rest_rotations(obj, first_only) for obj in objects]
     index = torch.repeat_interleave(torch.tensor([len(p) for p in poses]))
-    settings = dict(cfg["sim"])
-    law = read_config(WristLaw, cfg["task"]["env"]["wrist"], "task.env.wrist")
-    sim = SIMS[settings.pop("name")](SimRequest(objects, index, settings, law, cfg["sim_device"]))
+    env = config.task.env
+    sim = registry.make_sim(config.sim_name, config.sim, objects, index, env.wrist, config.command.sim_device)
     count, device = len(index), sim.device
 
     rest = torch.cat(poses)
     yaw = (2 * torch.rand(count, generator=torch.Generator().manual_seed(seed)) - 1) * math.pi
     start = quat_mul(yaw_quat(yaw), rest)
-    height = TABLE_HEIGHT + cfg["task"]["env"]["objectDropHeight"]
+    height = TABLE_HEIGHT + env.object_drop_height
     object_pose = torch.cat((torch.tensor([0.0, 0.0, height]).expand(count, 3), start), dim=1)
     root_pose = torch.tensor([*PARKED, 0.0, 0.0, 0.0, 1.0]).expand(count, 7)
     joints = torch.zeros(count, len(JOINTS), device=device)
@@ -105,8 +104,8 @@ def drop(objects: ObjectSet, cfg: Mapping[str, Any], first_only: bool, seconds: 
     was_up = quat_rotate(quat_conjugate(rest), UP.expand(count, 3))
     cosine = quat_rotate(quat, was_up)[:, 2].clamp(-1.0, 1.0)
     lowest, width = torch.empty(count), torch.empty(count)
-    for i, obj in enumerate(index.tolist()):
-        vertices = torch.cat([torch.as_tensor(piece.vertices, dtype=torch.float32) for piece in objects[obj].pieces])
+    for i, obj in enumerate(objects[k] for k in index.tolist()):
+        vertices = torch.as_tensor(obj.vertices, dtype=torch.float32)
         lowest[i] = quat_rotate(quat[i], vertices)[:, 2].min() + position[i, 2]
         width[i] = grasp_width(quat_rotate(rest[i], vertices).numpy())
     return Drops(
@@ -138,11 +137,11 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
 def main(argv: Optional[Sequence[str]] = None) -> float:
     """Print the tables; returns the share of drops that settled as they should."""
     args = parse(argv)
-    said = machine()
-    cfg = plain(load_config(args.overrides)[0])
-    objects = make_objects({**cfg["objects"], "proposals": None})  # the poses that the source gave them
+    hardware = machine()
+    config = load_config(args.overrides)
+    objects = make_objects(replace(config.objects, proposals=None))  # the poses that the source gave them
     batches = [objects[i : i + args.batch] for i in range(0, len(objects), args.batch)]
-    ended = [drop(b, cfg, args.poses == "first", args.seconds, args.seed + i) for i, b in enumerate(batches)]
+    ended = [drop(b, config, args.poses == "first", args.seconds, args.seed + i) for i, b in enumerate(batches)]
     measures = ("speed", "spin", "drift", "tilt", "depth", "width")
     drops = Drops(
         name=[name for d in ended for name in d.name],
@@ -155,7 +154,7 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     def share(which: Tensor) -> str:
         return f"{100 * float(which.float().mean()):.2f}"
 
-    print(said)
+    print(hardware)
     print(f"{len(objects)} objects, {count} drops ({args.poses} poses), {args.seconds:g} s, seed {args.seed}\n")
     rows = [("drops", "number", "%")]
     rows += [(what, str(int(fault.sum())), share(fault)) for what, fault in faults]

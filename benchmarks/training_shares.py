@@ -1,6 +1,6 @@
 """Shares of a real training's time: physics, observation + reward + reset, inference, PPO update, and the rest.
 
-What is measured: `runners.training.train`, as `python train.py` runs it, over whole iterations (rollout, update,
+What is measured: `runners.learning.train.train`, as `python train.py` runs it, over whole iterations (rollout, update,
 statistics and what else a loop turn does). The clock is put around the methods from outside: `GraspSim.step` is physics
 (with copying its controls in), what else `GraspVecEnv.step` does is observation, reward and reset, `get_action_values`
 and `get_values` of the agent are inference, what `train_epoch` does after the rollout is the update. What is in none of
@@ -32,7 +32,7 @@ from runners.config import load_config
 from runners.learning.ppo import ResDexPPO
 from runners.learning.train import train
 from runners.learning.vec_env import GraspVecEnv
-from runners.policies import checkpoint as checkpoints
+from runners.policies.checkpoint import Checkpoint
 
 PHYSICS, ENVIRONMENT, INFERENCE = "physics", "observation, reward, reset", "inference"
 UPDATE, OTHER = "PPO update", "other"
@@ -120,24 +120,25 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, float]:
         overrides.append(f"num_envs={args.num_envs}")
     # one more than is measured: the last one's start is the measurement's end
     overrides += [f"seed={args.seed}", f"max_iterations={args.warmup + args.iterations + 1}", "experiment=benchmark"]
-    state = checkpoints.read_checkpoint(args.checkpoint) if args.checkpoint else None
+    checkpoint = Checkpoint.read(args.checkpoint) if args.checkpoint else None
     with tempfile.TemporaryDirectory() as folder, _working_in(folder):  # runs/ is written there
-        if state is not None:
+        if checkpoint is not None:
             # without its optimizer, iteration count and environments: the training starts afresh from the weights
-            checkpoints.write_checkpoint(Path("policy.pth"), checkpoints.policy_only(state))
+            checkpoint.policy_only.write(Path("policy.pth"))
             overrides.append("checkpoint=policy.pth")
-        cfg, chosen = load_config(overrides)
-        measurement = Measurement(args.warmup, args.iterations, cfg.rl_device != "cpu" or cfg.sim_device != "cpu")
+        config = load_config(overrides)
+        devices = {config.command.rl_device, config.command.sim_device}
+        measurement = Measurement(args.warmup, args.iterations, devices != {"cpu"})
         measurement.attach()
-        train(cfg, overrides)
+        train(config)
 
     seconds = {name: measurement.seconds.get(name, 0.0) for name in SHARES}
     total = sum(seconds.values())
-    horizon = cfg.train.params.config.horizon_length
-    env_steps = cfg.num_envs * horizon * args.iterations
-    print(f"\n{said}\n{chosen}")
+    num_envs, horizon = config.command.num_envs, config.params["config"]["horizon_length"]
+    env_steps = num_envs * horizon * args.iterations
+    print(f"\n{said}\n{config.notice}")
     print(
-        f"{args.iterations} iterations of {cfg.num_envs} environments x {horizon} steps after {args.warmup} of "
+        f"{args.iterations} iterations of {num_envs} environments x {horizon} steps after {args.warmup} of "
         f"warm-up, {torch.get_num_threads()} torch threads; a fingertip touches something in "
         f"{100 * sum(measurement.touching) / len(measurement.touching):.0f} % of environments\n"
     )

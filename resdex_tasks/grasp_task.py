@@ -5,7 +5,7 @@ IsaacGymEnvs' tasks.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
 from resdex_tasks.observations import SIZES, full_observation, narrow
 from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim, Overflow, WristLaw
-from resdex_tasks.utils.config_reader import setting
+from resdex_tasks.utils.config_reader import bounds
 from resdex_tasks.utils.rotations import axis_quat, quat_mul, quat_rotate, rotate_yaw, yaw_quat
 from resdex_tasks.utils.tensors import constant
 
@@ -27,13 +27,13 @@ from resdex_tasks.utils.tensors import constant
 class StartConfig:
     """`task.env.start`: how two starts with one object differ. Each is uniform within +- its value; 0 is the paper."""
 
-    object_offset: float = setting(at_least=0)
+    object_offset: float = field(metadata=bounds(at_least=0))
     """m, of the object along x and y."""
-    hand_offset: float = setting(at_least=0)
+    hand_offset: float = field(metadata=bounds(at_least=0))
     """m, of the hand along x, y and z."""
-    hand_tilt: float = setting(at_least=0)
+    hand_tilt: float = field(metadata=bounds(at_least=0))
     """rad, of the hand about its x and y axes."""
-    hand_yaw: float = setting(at_least=0)
+    hand_yaw: float = field(metadata=bounds(at_least=0))
     """rad, of the hand about z, added to what `TaskConfig.hand_yaw` says."""
 
     @property
@@ -45,25 +45,25 @@ class StartConfig:
 class TaskConfig:
     """`task.env`"""
 
-    num_envs: int = setting(at_least=1)
-    observation: str = setting(choices=tuple(SIZES))
+    num_envs: int = field(metadata=bounds(at_least=1))
+    observation: str = field(metadata=bounds(choices=tuple(SIZES)))
     """Observation group of the policy: 'base' without geometry, 'full' with it."""
-    episode_length: int = setting(at_least=1)
+    episode_length: int = field(metadata=bounds(at_least=1))
     """Control steps; no early end."""
-    goal_height: float = setting(above=0)
+    goal_height: float = field(metadata=bounds(above=0))
     """m above the table's centre: 0.2 in the paper, 0.3 in the official code."""
-    object_drop_height: float = setting(above=0)
+    object_drop_height: float = field(metadata=bounds(above=0))
     """m above the table, of the object's frame at reset (A.1: 10 cm)."""
-    hand_height: float = setting(above=0)
+    hand_height: float = field(metadata=bounds(above=0))
     """m above the table, of the hand's root at reset (A.1: 20 cm)."""
-    clip_observations: float = setting(above=0)
-    clip_actions: float = setting(above=0)
-    object_sampling: str = setting(choices=("fixed", "random"))
+    clip_observations: float = field(metadata=bounds(above=0))
+    clip_actions: float = field(metadata=bounds(above=0))
+    object_sampling: str = field(metadata=bounds(choices=("fixed", "random")))
     """'fixed': an environment keeps its object; 'random': it draws one of the set at every reset, so that few
     environments meet all objects."""
-    proposal: str = setting(choices=("first", "random"))
+    proposal: str = field(metadata=bounds(choices=("first", "random")))
     """Which proposal of the object an episode uses: 'first', or 'random' at every reset."""
-    hand_yaw: str = setting(choices=("random", "proposal"))
+    hand_yaw: str = field(metadata=bounds(choices=("random", "proposal")))
     """The hand's yaw at reset, which also turns the frame of observation and action: 'random' whatever the object's
     yaw, or 'proposal': as in the episode's proposal, relative to the object (the official code)."""
     stagger_episodes: bool

@@ -4,14 +4,14 @@ Symbols, as in A.1: d_palm and d_fingers are the palm-object distance and the su
 distances, d_goal the object-goal distance, d_joints = ||q* - q||_1 (rad), all (N,), metres unless said.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Dict, List, Optional
 
 import torch
 from torch import Tensor
 
 from resdex_tasks.sims.base import SimState
-from resdex_tasks.utils.config_reader import setting
+from resdex_tasks.utils.config_reader import bounds
 from resdex_tasks.utils.rotations import quat_conjugate, quat_mul, quat_rotate, rotation_angle
 from resdex_tasks.utils.tensors import constant
 
@@ -28,19 +28,19 @@ SUCCESS_RADIUS = 0.05
 class RewardConfig:
     """`task.env.reward`. The presets `paper` and `official` are two sets of these values."""
 
-    terms: List[str] = setting(choices=TERMS, filled=True)
+    terms: List[str] = field(metadata=bounds(choices=TERMS, filled=True))
     """Which of pose, proposal, reach, lift, move, bonus are summed."""
-    palm_point: List[float] = setting(length=3)
+    palm_point: List[float] = field(metadata=bounds(length=3))
     """The palm's point that d_palm measures from, in the palm's frame, m."""
-    finger_point: List[float] = setting(length=3)
+    finger_point: List[float] = field(metadata=bounds(length=3))
     """The fingertips' point that d_fingers measures from, in the distal body's frame, m."""
-    palm_distance_cap: Optional[float] = setting(above=0)
+    palm_distance_cap: Optional[float] = field(metadata=bounds(above=0))
     """r_reach counts no more than this palm distance; null: uncapped."""
-    fingers_distance_cap: Optional[float] = setting(above=0)
+    fingers_distance_cap: Optional[float] = field(metadata=bounds(above=0))
     """r_reach counts no more than this sum of fingertip distances; null: uncapped."""
     pose_weight: float
     """Weight of -||q* - q||_1 in r_pose."""
-    proposal_weights: List[float] = setting(length=3)
+    proposal_weights: List[float] = field(metadata=bounds(length=3))
     """Weights of -D_t, -D_R and -D_q in r_proposal: UniDexGrasp's alpha * ||g - g_t||."""
     move_joint_gate: Optional[float]
     """r_move needs ||q* - q||_1 <= this, rad; null: no such gate (the hyper-policy's second stage)."""

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from resdex_tasks.observations import SIZES
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def checkout(monkeypatch):
+    """Makes `benchmarks` importable wherever the tests run."""
+    monkeypatch.syspath_prepend(str(ROOT))
 
 
 def run(script, *args):
@@ -46,15 +54,15 @@ def test_what_experts_cost_is_told_beside_one_expert():
     assert all(row.split("|")[2].strip() == "1.00" for row in rows)
 
 
-def test_the_loop_over_experts_and_the_batched_product_agree():
+def test_the_loop_over_experts_and_the_batched_product_agree(checkout):
     from benchmarks import composition
 
     model = composition.hyper_model(3, [8, 4], "cpu")
-    obs = torch.randn(5, 227)
+    obs = torch.randn(5, SIZES["full"])
     torch.testing.assert_close(composition.one_by_one(model, obs), model.a2c_network.experts(obs))
 
 
-def test_training_shares_add_up(tmp_path):
+def test_training_shares_add_up():
     pytest.importorskip("mujoco.batch")
     text = run("training_shares.py", "--num-envs=8", "--iterations=1", "--warmup=1")
     *parts, whole = shares(text, "share")
@@ -91,6 +99,20 @@ def test_shipped_proposals_hold_when_they_are_replayed():
     assert count == 12 and hold >= 10 and displaced >= 7 and unrolled >= 7
 
 
+@pytest.mark.slow
+def test_table_4_and_learning_curves_come_out_of_a_training(tmp_path):
+    pytest.importorskip("mujoco.batch")
+    sizes = ["--iterations=3", "--episodes=2", "--test-objects=1", "--jobs=1", "--variants", "moe_res_k1"]
+    small = ["num_envs=4", "train.params.network.mlp.units=[8]", "task.env.episodeLength=4"]
+    text = run("residual.py", f"--out={tmp_path}", *sizes, "--", *small, "objects.names=[apple-0000]")
+    assert "moe_res_k1: success at end " in text
+    assert (tmp_path / "table4.md").read_text().strip() in text
+    picture = tmp_path / "curve.png"
+    text = run("learning_curves.py", str(tmp_path / "moe_res_k1"), f"--out={picture}")
+    assert "| moe_res_k1 | 0.00 M | " in text
+    assert picture.is_file()
+
+
 @pytest.mark.parametrize(
     "script, arguments, complaint",
     [
@@ -108,13 +130,10 @@ def test_bad_input_is_one_sentence(script, arguments, complaint, tmp_path):
     assert out.stderr.startswith(f"error: {complaint.format(tmp_path)}") and out.stderr.count("\n") == 1
 
 
-def test_settle_tells_what_lies_still_from_what_still_falls(capsys):
+def test_settle_tells_what_lies_still_from_what_still_falls(checkout, capsys):
     pytest.importorskip("mujoco.batch")
-    sys.path.insert(0, str(ROOT))
-    try:
-        from benchmarks import settle
-    finally:
-        sys.path.remove(str(ROOT))
+    from benchmarks import settle
+
     assert settle.main(["objects.names=[box,mug,can]", "--batch=2", "--seconds=0.8"]) == 1.0
     text = capsys.readouterr().out
     assert "3 objects, 3 drops" in text
@@ -137,12 +156,8 @@ def test_the_encoders_benchmark_gives_tables_and_pictures(tmp_path, monkeypatch)
     assert {p.name for p in tmp_path.glob("*.png")} == {"reconstructions.png"}
 
 
-def test_exclusive_timer_counts_each_moment_once():
-    sys.path.insert(0, str(ROOT))
-    try:
-        from benchmarks.exclusive_timer import ExclusiveTimer
-    finally:
-        sys.path.remove(str(ROOT))
+def test_exclusive_timer_counts_each_moment_once(checkout):
+    from benchmarks.exclusive_timer import ExclusiveTimer
 
     class Work:
         def outer(self):

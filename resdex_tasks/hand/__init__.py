@@ -1,1 +1,1 @@
-"""The ShadowHand: names, limits, geometry."""
+"""The ShadowHand: joint names, constants, geometry."""

@@ -1,4 +1,4 @@
-"""Where the ShadowHand's surface is for given joint positions, from its model's file and without any simulator."""
+"""Geometry of the ShadowHand for given joint positions, from its model's file and without any simulator."""
 
 import itertools
 import xml.etree.ElementTree as ET
@@ -13,6 +13,7 @@ from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS, asset_root
 SPACING = 0.012
 """m between the spheres that fill a box."""
 PALM = -1
+"""In place of a finger's index."""
 
 
 class _Shape(NamedTuple):
@@ -26,22 +27,23 @@ class _Shape(NamedTuple):
 
 class _Body(NamedTuple):
     parent: int
-    """Index of the body it hangs on; -1: it is the palm."""
+    """Index of the parent body; -1: this is the palm."""
     position: np.ndarray
+    """(3,) m, of its frame in the parent's."""
     rotation: np.ndarray
-    """(3, 3) of its frame in the parent's, its joint at 0."""
+    """(3, 3) orientation of its frame in the parent's when its joint is at 0."""
     joint: int
-    """Index in `JOINTS`; -1: the palm, which has none here."""
+    """Index in `JOINTS`; -1: the palm, which has no joint."""
     cross: np.ndarray
     """(3, 3) matrix of the cross product with its joint's axis."""
     range: np.ndarray
-    """(2,) limits of its joint, rad."""
+    """(2,) lower and upper limit of its joint, rad."""
     finger: int
     """Index in `FINGERS`, or `PALM`."""
     hull: _Shape
-    """Their hull is the body's collision shape: the ends of capsules, the corners of boxes (radius 0)."""
+    """Spheres whose hull is the body's collision shape: the ends of capsules, the corners of boxes (radius 0)."""
     filling: _Shape
-    """They lie inside the body's collision shapes and fill them."""
+    """Spheres that lie inside the body's collision shapes and fill them."""
 
 
 class Spheres(NamedTuple):
@@ -52,7 +54,7 @@ class Spheres(NamedTuple):
     radii: np.ndarray
     """(S,) m"""
     finger: np.ndarray
-    """(S,) int: which of `FINGERS` a sphere belongs to; `PALM`: the palm."""
+    """(S,) int: index in `FINGERS` of the finger that a sphere belongs to; `PALM`: the palm."""
 
 
 def hand_spheres(joint_pos: np.ndarray) -> Spheres:
@@ -67,7 +69,7 @@ def hand_spheres(joint_pos: np.ndarray) -> Spheres:
 
 
 def hand_hull(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Spheres whose hull, body by body, is the hand's collision shape: how far it reaches in any direction.
+    """Spheres whose hull, body by body, is the hand's collision shape: they give its extent in any direction.
 
     Args:
         rotation: (P, 4) quaternions xyzw of the palm.
@@ -117,7 +119,7 @@ def _placed(shapes: List[_Shape], joint_pos: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=None)
 def _bodies() -> Tuple[_Body, ...]:
-    """Palm and fingers, every body after the one that it hangs on."""
+    """Palm and fingers, every body after its parent."""
     text = (asset_root() / "hand" / "robot.xml").read_text(encoding="utf-8").replace("robot0:", "")
     palm = next(body for body in ET.fromstring(text).iter("body") if body.get("name") == "palm")
     bodies: List[_Body] = []
@@ -154,7 +156,7 @@ def _joined(shapes: List[_Shape]) -> _Shape:
 
 
 def _hull(geom: ET.Element) -> _Shape:
-    """A box's corners or a capsule's ends; the model turns neither against its body."""
+    """A box's corners or a capsule's ends; in the model, neither is turned relative to its body."""
     centre, size = _numbers(geom, "pos", "0 0 0"), _numbers(geom, "size", "")
     if geom.get("type") == "box":
         corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
@@ -164,7 +166,7 @@ def _hull(geom: ET.Element) -> _Shape:
 
 
 def _filling(geom: ET.Element) -> _Shape:
-    """A capsule's ends and middle; side by side in a flat box, spheres as thick as it is."""
+    """A capsule's ends and middle; for a flat box, spheres as thick as it is, side by side."""
     centre, size = _numbers(geom, "pos", "0 0 0"), _numbers(geom, "size", "")
     if geom.get("type") == "box":
         radius = size.min()

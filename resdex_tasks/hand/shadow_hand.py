@@ -1,4 +1,5 @@
-"""The ShadowHand as the method uses it: 22 joints, 18 of them driven, a floating palm, no forearm, no wrist."""
+"""Names and constants of the ShadowHand as the method uses it: 22 joints, 18 of them driven, and a floating palm,
+without forearm and wrist."""
 
 import importlib.util
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Dict, Tuple
 from resdex_tasks.utils.errors import UserError
 
 FINGERS: Tuple[str, ...] = ("FF", "MF", "RF", "LF", "TH")
-"""First, middle, ring and little finger, thumb: the order of everything that comes in fives."""
+"""First, middle, ring and little finger, thumb: the order of every array with one entry for each finger."""
 
 JOINTS: Tuple[str, ...] = (
     "FFJ3", "FFJ2", "FFJ1", "FFJ0",
@@ -40,13 +41,16 @@ PREGRASP_DEG: Dict[str, float] = {
     "LFJ2": 55, "LFJ1": 45, "LFJ0": 45,
     "THJ4": 35, "THJ3": 50, "THJ1": 10, "THJ0": -20,
 }  # fmt: skip
-"""A cupped hand with the thumb opposed: q* for objects that bring no grasp of their own; joints not named are 0."""
+"""degrees: a cupped hand with the thumb opposed, q* for objects whose source has no grasps; joints not named are 0."""
 
 
 def asset_root() -> Path:
     """Folder with the ShadowHand's `hand/*.xml` and `stls/hand/*.stl`, from the gymnasium-robotics package.
 
-    The package is located, never imported: its import is slow and prints warnings.
+    The package is located but not imported: its import is slow and prints warnings.
+
+    Raises:
+        UserError: it is not installed.
     """
     spec = importlib.util.find_spec("gymnasium_robotics")
     if spec is None or spec.origin is None:

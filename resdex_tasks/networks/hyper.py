@@ -5,7 +5,7 @@ experts. Only when an action is executed does `compose` turn a hyper-action into
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Mapping, Tuple
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.experts import ExpertsSpec, FrozenExperts
-from resdex_tasks.utils.config_reader import read_config, setting
+from resdex_tasks.utils.config_reader import bounds, read_config
 
 SMALLEST_NORM = 1e-6
 
@@ -23,13 +23,13 @@ SMALLEST_NORM = 1e-6
 class MixtureConfig:
     """`train.params.network.mixture`."""
 
-    normalization: str = setting(choices=("softmax", "l2"))
+    normalization: str = field(metadata=bounds(choices=("softmax", "l2")))
     """'softmax': weights softmax(lambda), as the official code; 'l2': lambda / ||lambda||, the paper's Eq. 4."""
     residual: bool
     """false: the ablation MoE, which only mixes (Table 4)."""
-    weight_std: float = setting(above=0)
+    weight_std: float = field(metadata=bounds(above=0))
     """Initial exploration noise of lambda, standard deviation."""
-    residual_std: float = setting(above=0)
+    residual_std: float = field(metadata=bounds(above=0))
     """Initial exploration noise of the residual, standard deviation."""
 
 

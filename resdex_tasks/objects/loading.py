@@ -1,4 +1,4 @@
-"""Objects from thousands of files, of which some cannot be used."""
+"""Builds object sets from thousands of files, of which some cannot be used."""
 
 import logging
 from typing import Callable, Dict, List, Sequence, TypeVar
@@ -11,10 +11,10 @@ from resdex_tasks.utils.errors import UserError
 Item = TypeVar("Item")
 
 LOG = logging.getLogger(__name__)
-"""Says every object that is left out."""
+"""Logs every object that is left out."""
 
 FEW = 20
-"""So many objects need no progress bar."""
+"""Up to this many objects, no progress bar is shown."""
 
 
 class Unusable(UserError):
@@ -22,8 +22,8 @@ class Unusable(UserError):
 
     Args:
         subject: the file or object at fault.
-        reason: as it may read for many objects.
-        detail: what more there is to say of this one.
+        reason: in words that fit many objects.
+        detail: further information on this one.
     """
 
     def __init__(self, subject: object, reason: str, detail: str = "") -> None:
@@ -38,13 +38,16 @@ def gather(
     report: Callable[[str], None] = print,
     few: int = FEW,
 ) -> ObjectSet:
-    """The objects that `build` makes of `items`, but for those for which it raises `Unusable`.
+    """The objects that `build` makes of `items`; those for which it raises `Unusable` are left out.
 
-    `report` is told once how many were left out, of how many, and why; each of them is logged (`LOG`, at level INFO). A
-    terminal shows a progress bar for more than `few` items.
+    Each of these is logged (`LOG`, at level INFO). A terminal shows a progress bar for more than `few` items.
+
+    Args:
+        source: where the items come from, for messages.
+        report: called once, if any were left out, with a line on how many, of how many, and why.
 
     Raises:
-        UserError: none can be used; `source` says where they came from.
+        UserError: none can be used.
     """
     objects: List[GraspObject] = []
     left_out: List[Unusable] = []

@@ -1,4 +1,4 @@
-"""A user's own objects: a folder of meshes, each brought to size, cut into convex pieces and laid on the table."""
+"""A folder of the user's own meshes as objects: each is scaled, cut into convex pieces and laid on the table."""
 
 import importlib.util
 import re
@@ -17,15 +17,15 @@ from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece
 from resdex_tasks.objects.geometry.placements import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, lying_poses
 from resdex_tasks.objects.loading import Unusable, gather
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
-from resdex_tasks.objects.top_down import overhead_proposals
+from resdex_tasks.objects.top_down import top_down_proposals
 from resdex_tasks.utils.disk_cache import ArrayCache, cache_key
 from resdex_tasks.utils.errors import UserError, one_line
 
 SUFFIXES = (".obj", ".stl", ".ply", ".glb")
 MAX_VERTICES = 64
-"""Of a piece: the simulators' collision tests slow down with more."""
+"""Vertices of a piece: the simulators' collision tests slow down with more."""
 CONCAVITY = 0.05
-"""CoACD's threshold, as a part of the size: how much of a hollow a piece may fill."""
+"""CoACD's threshold, as a fraction of the size: how much of a hollow a piece may fill."""
 SEARCH = {
     "resolution": 1000,
     "preprocess_resolution": 30,
@@ -33,25 +33,25 @@ SEARCH = {
     "mcts_nodes": 10,
     "mcts_max_depth": 2,
 }
-"""CoACD's effort: a seventh of the time of its defaults, for pieces that fill no more hollows."""
-CONVEX_SHARE = 0.99
-"""A mesh with this part of its hull's volume and surface is one convex piece as it is."""
+"""CoACD's search effort: a seventh of the time of its defaults, for pieces that fill no more of the hollows."""
+CONVEX_FRACTION = 0.99
+"""A mesh with this fraction of its hull's volume and surface is one convex piece as it is."""
 SLIVER = 0.002
-"""Pieces thinner than this part of the size are dropped: 0.2 mm of 10 cm."""
+"""Pieces thinner than this fraction of the size are dropped: 0.2 mm of 10 cm."""
 MIN_TIP_DEGREES = (11.0, 3.0, 0.0)
-"""By how much an object may be tilted before it falls over: the first of these that some pose satisfies. A ball has
-no pose of more than a few degrees."""
+"""degrees by which an object can be tilted before it falls over: the first of these that some pose reaches counts. A
+ball has no pose of more than a few degrees."""
 MAX_POSES = 3
 TIMEOUT = 600
 """s for the decomposition of one mesh."""
 COACD_WORKER = Path(__file__).parent / "geometry" / "coacd_worker.py"
 CACHE_VERSION = "pieces 1"
 HOPELESS = "hopeless"
-"""Under this name the cache keeps why a mesh cannot be used, so that it is not tried for minutes each time."""
+"""The cache's entry for why a mesh cannot be used, so that minutes are not spent on it each time."""
 
 
 class Hopeless(Unusable):
-    """A mesh that would fail again."""
+    """A mesh that would fail again: the reason is cached."""
 
 
 def mesh_objects(
@@ -69,7 +69,7 @@ def mesh_objects(
     path, or else the file's name without the number at its end: "mug" for both "mug/a/model.obj" and "mug_07.stl".
     Its frame's origin is its centre of mass, and its frame's axes are the file's.
 
-    Decompositions are cached under a hash of the file's content and of the settings, so that an interrupted run goes on
+    Decompositions are cached under a hash of the file's content and of the settings, so that an interrupted run resumes
     where it stopped, and another `size` costs nothing.
 
     Args:
@@ -78,10 +78,11 @@ def mesh_objects(
         max_pieces: the most convex pieces of an object.
         split: one of `SPLITS`, noted in every object.
         cache: folder for the decompositions; None: in the user's cache.
-        names: keep these objects alone, in this order, and read no others; None keeps all.
-        report: is told how many meshes were left out, and why.
+        names: keep only these objects, in this order, and read no others; None keeps all.
+        report: called with a line on how many meshes were left out, and why.
 
-    UserError names the file or value at fault.
+    Raises:
+        UserError: a file or a value cannot be used; the message names it.
     """
     root = Path(root).expanduser()
     if not root.is_dir():
@@ -97,7 +98,7 @@ def mesh_objects(
         path = files[name]
         pieces = _sized(_unit_pieces(path, max_pieces, store), size)
         vertices = np.concatenate([piece.vertices for piece in pieces])
-        return GraspObject(name, _category(name), split, pieces, overhead_proposals(vertices, _rests(vertices, path)))
+        return GraspObject(name, _category(name), split, pieces, top_down_proposals(vertices, _rests(vertices, path)))
 
     return gather(list(files), build, root, report, few=1)
 
@@ -181,7 +182,7 @@ def _decompose(mesh: trimesh.Trimesh, path: Path, max_pieces: int) -> List[np.nd
     """Vertices of the convex pieces, at most `MAX_VERTICES` each."""
     length = mesh.extents.max()
     hull = ConvexHull(mesh.vertices)
-    if mesh.volume >= CONVEX_SHARE * hull.volume and mesh.area >= CONVEX_SHARE * hull.area:
+    if mesh.volume >= CONVEX_FRACTION * hull.volume and mesh.area >= CONVEX_FRACTION * hull.area:
         found = [mesh.vertices / length]
     else:
         found = _run_coacd(mesh.vertices / length, mesh.faces, path, max_pieces)
@@ -218,14 +219,14 @@ def _run_coacd(vertices: np.ndarray, faces: np.ndarray, path: Path, max_pieces: 
         except subprocess.TimeoutExpired as error:
             raise Hopeless(path, f"took CoACD more than {TIMEOUT} s") from error
         except subprocess.CalledProcessError as error:
-            said = error.stderr.decode(errors="replace").strip().splitlines()
-            detail = said[-1] if said else f"exit status {error.returncode}"
+            message = error.stderr.decode(errors="replace").strip().splitlines()
+            detail = message[-1] if message else f"exit status {error.returncode}"
             kind = Unusable if error.returncode < 0 else Hopeless  # killed: it may have had too little memory
             raise kind(path, "cannot be cut into convex pieces", detail) from error
 
 
 def _thickness(points: np.ndarray) -> float:
-    """How thin the hull of points is across its thinnest side; 0 for points that span no volume."""
+    """Extent of the hull of points across its thinnest side; 0 for points that span no volume."""
     if not spans_volume(points):
         return 0.0
     try:
@@ -236,7 +237,7 @@ def _thickness(points: np.ndarray) -> float:
 
 
 def _few_vertices(points: np.ndarray) -> np.ndarray:
-    """At most `MAX_VERTICES` of the corners of a hull: in turn the one that lies farthest outside the hull so far."""
+    """At most `MAX_VERTICES` corners of a hull: each next one is the farthest outside the hull of those before."""
     corners = points[ConvexHull(points).vertices]
     if len(corners) <= MAX_VERTICES:
         return corners
@@ -256,7 +257,7 @@ def _few_vertices(points: np.ndarray) -> np.ndarray:
 
 
 def _sized(points: Sequence[np.ndarray], size: Optional[float]) -> Tuple[ConvexPiece, ...]:
-    """Pieces about their centre of mass, as long as `size` says."""
+    """Pieces about their centre of mass, scaled to the length `size`."""
     pieces = [quick_convex_piece(p) for p in points]
     centre = mass_centre(pieces)
     length = np.ptp(np.concatenate(points), axis=0).max()

@@ -1,6 +1,6 @@
-"""The contract between object sources and everything that uses objects.
+"""Objects and object sets: the contract between object sources and everything that uses objects.
 
-An object is a rigid body given as convex pieces in its own frame (metres), with the grasp proposals that belong to it.
+An object is a rigid body given as convex pieces in its own frame (metres), with its grasp proposals.
 Quaternions are xyzw, as everywhere above the simulators.
 """
 
@@ -55,7 +55,7 @@ class GraspProposals:
 
     @staticmethod
     def joined(parts: Sequence["GraspProposals"]) -> "GraspProposals":
-        """Those of all parts, one after the other."""
+        """The proposals of all parts, in this order."""
         names = [f.name for f in fields(GraspProposals)]
         return GraspProposals(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
@@ -97,7 +97,7 @@ class GraspObject:
 
     @property
     def vertices(self) -> np.ndarray:
-        """(V, 3) those of all pieces, in the object's frame, m."""
+        """(V, 3) the vertices of all pieces, in the object's frame, m."""
         return np.concatenate([piece.vertices for piece in self.pieces])
 
 
@@ -129,7 +129,11 @@ class ObjectSet(Sequence[GraspObject]):
         return [o.name for o in self._objects]
 
     def select(self, names: Sequence[str]) -> "ObjectSet":
-        """The named objects, in the order of `names`; UserError names one that is missing."""
+        """The named objects, in the order of `names`.
+
+        Raises:
+            UserError: one is missing.
+        """
         by_name = {o.name: o for o in self._objects}
         for name in names:
             if name not in by_name:

@@ -1,6 +1,6 @@
 """Where objects come from: the settings of each source, which make its set. A new source is one class and one entry."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Type, Union
 
 from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
@@ -8,7 +8,7 @@ from resdex_tasks.objects.meshes import mesh_objects
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.zoo import zoo_objects
-from resdex_tasks.utils.config_reader import read_config, setting
+from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 
 UNSET = (None, "???")
@@ -49,10 +49,10 @@ class StarterConfig(ObjectsConfig):
 class ZooConfig(ObjectsConfig):
     """`cfg/objects/zoo.yaml`"""
 
-    split: Union[str, List[str]] = setting("train", choices=(*SPLITS, "all"), filled=True)
+    split: Union[str, List[str]] = field(default="train", metadata=bounds(choices=(*SPLITS, "all"), filled=True))
     categories: Optional[List[str]] = None
-    count: Optional[int] = setting(None, at_least=1)
-    seed: int = setting(0, at_least=0)
+    count: Optional[int] = field(default=None, metadata=bounds(at_least=1))
+    seed: int = field(default=0, metadata=bounds(at_least=0))
 
     def make(self) -> ObjectSet:
         return zoo_objects(self.split, self.categories, self.names, self.count, self.seed)
@@ -65,9 +65,9 @@ class DexGraspNetConfig(ObjectsConfig):
     root: Optional[str] = None
     objects: Optional[List[str]] = None
     object_list: Optional[str] = None
-    scales: List[float] = setting([0.08], filled=True)
-    split: str = setting("train", choices=SPLITS)
-    max_rest_height: float = setting(0.05, above=0)
+    scales: List[float] = field(default_factory=lambda: [0.08], metadata=bounds(filled=True))
+    split: str = field(default="train", metadata=bounds(choices=SPLITS))
+    max_rest_height: float = field(default=0.05, metadata=bounds(above=0))
     cache: Optional[str] = None
 
     def make(self) -> ObjectSet:
@@ -88,9 +88,9 @@ class MeshesConfig(ObjectsConfig):
     """`cfg/objects/meshes.yaml`"""
 
     root: Optional[str] = None
-    size: Optional[float] = setting(0.10, above=0)
-    max_pieces: int = setting(16, at_least=1)
-    split: str = setting("train", choices=SPLITS)
+    size: Optional[float] = field(default=0.10, metadata=bounds(above=0))
+    max_pieces: int = field(default=16, metadata=bounds(at_least=1))
+    split: str = field(default="train", metadata=bounds(choices=SPLITS))
     cache: Optional[str] = None
 
     def make(self) -> ObjectSet:

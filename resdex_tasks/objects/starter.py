@@ -1,4 +1,4 @@
-"""Eleven everyday shapes made here, without any download, to start with and to test with.
+"""Eleven everyday shapes, made without any download, to start with and to test with.
 
 Each is z-up with its frame's origin at its centre of mass, and rests on the table unturned. Lengths are metres.
 """
@@ -10,7 +10,7 @@ import trimesh
 
 from resdex_tasks.objects.geometry.convex import convex_piece, mass_centre
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
-from resdex_tasks.objects.top_down import overhead_proposals
+from resdex_tasks.objects.top_down import top_down_proposals
 
 UNTURNED = (0.0, 0.0, 0.0, 1.0)
 
@@ -63,7 +63,7 @@ def _mug(radius: float = 0.035, height: float = 0.08, wall: float = 0.004, sides
 
 
 def _centred(pieces: Sequence[Points]) -> Tuple[ConvexPiece, ...]:
-    """The hulls of `pieces`, moved so that the centre of mass of the whole is the origin."""
+    """The hulls of `pieces`, moved so that their common centre of mass is the origin."""
     centre = mass_centre([convex_piece(p) for p in pieces])
     return tuple(convex_piece(p - centre) for p in pieces)
 
@@ -86,10 +86,10 @@ def _shapes() -> List[Tuple[str, str, List[Points]]]:
 
 
 def starter_objects() -> ObjectSet:
-    """All shapes, each with one overhead proposal, all in the split "train"; "box" is the training default."""
+    """All shapes, each with one top-down proposal, all in the split "train"; "box" is the training default."""
     objects = []
     for name, category, points in _shapes():
         pieces = _centred(points)
         vertices = np.concatenate([p.vertices for p in pieces])
-        objects.append(GraspObject(name, category, "train", pieces, overhead_proposals(vertices, [UNTURNED])))
+        objects.append(GraspObject(name, category, "train", pieces, top_down_proposals(vertices, [UNTURNED])))
     return ObjectSet(objects)

@@ -1,4 +1,4 @@
-"""Grasp proposals for objects that bring none: the palm over the object as it rests."""
+"""Top-down grasp proposals for objects whose source has none: the palm over the object as it rests."""
 
 from typing import Sequence
 
@@ -9,14 +9,14 @@ from resdex_tasks.hand.shadow_hand import JOINTS, PALM_CENTRE, PALM_DOWN_QUAT, P
 from resdex_tasks.objects.object_set import GraspProposals
 
 PALM_CLEARANCE = 0.02
-"""Height of the palm's face above the object's top in the proposal, m."""
+"""m, height of the palm's face above the object's top in the proposal."""
 
 
-def overhead_proposals(vertices: np.ndarray, rest_rotations: Sequence[Sequence[float]]) -> GraspProposals:
+def top_down_proposals(vertices: np.ndarray, rest_rotations: Sequence[Sequence[float]]) -> GraspProposals:
     """One grasp for each pose at rest: palm down, its face `PALM_CLEARANCE` above the top, fingers cupped.
 
     Args:
-        vertices: (V, 3) of the object in its frame, m.
+        vertices: (V, 3) the object's, in its frame, m.
         rest_rotations: (P, 4) quaternions xyzw that turn the frame so that the object rests. The palm's middle is above
             the frame's origin, and the fingers point along -y of the turned frame.
     """

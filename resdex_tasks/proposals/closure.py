@@ -1,5 +1,6 @@
-"""How the fingers of a hand close about an object on the table, by kinematics alone, and how promising that is."""
+"""How the fingers of a hand close about an object on the table, by kinematics alone, and a score of the grasp."""
 
+from dataclasses import dataclass
 from typing import Dict, NamedTuple, Tuple
 
 import numpy as np
@@ -12,43 +13,82 @@ from resdex_tasks.hand.shadow_hand import COUPLED, FINGERS, JOINTS
 from resdex_tasks.objects.geometry.convex import mass_centre
 from resdex_tasks.objects.object_set import GraspObject
 
-CLOSING: Dict[str, float] = {
-    **{f"{finger}J{j}": 0.3 for finger in ("FF", "MF", "RF", "LF") for j in (2, 1)},
+_SENSE: Dict[str, float] = {
+    **{f"{finger}J{j}": 1.0 for finger in ("FF", "MF", "RF", "LF") for j in (2, 1)},
     "THJ1": -1.0, "THJ0": -1.0,
 }  # fmt: skip
-"""Driven joint -> in which sense, and how hard compared with the thumb, it closes the hand; the others shape it. Four
-fingers press against one thumb: with equal parts they push the object away."""
-CLOSING_RATES = np.array([CLOSING.get(COUPLED.get(joint, joint), 0.0) for joint in JOINTS])
-"""(22,) the same in the order of the joints; a coupled one has that of the joint that drives it."""
-OPENING = 0.3
-"""rad before q at which the joints that close the hand are when a trial begins."""
-CLEARANCE = 0.002
-"""m between any part of the hand and the object or the table, at least."""
-SURFACE_POINTS = 1500
-CLOSING_PARTS = np.linspace(0.0, 1.0, 11)
-"""Parts of `CLOSE_BY` at which fingers are looked at for contact."""
-MAX_FURTHER = 0.3
-"""rad, at most, by which fingers close further than to where they touch: they come under what lies on the table."""
-NO_RISE = 5e-4
-"""m: a hand that is moved up or down by less is not closed again."""
-MAX_LOWERED = 0.015
-"""m by which a closed hand is lowered to the table at most, before its fingers close further, and after it."""
-IN_THE_WAY = 10.0
-"""Promise that an open hand loses that is in the object."""
-SCRATCH = 0.005
-"""m that a closed hand may reach below the table at the price of 1: fingers give way, but push the hand off."""
-PRESSED = 0.27
-"""rad beyond touch that the thumb is told to go where the grip is looked at: a third of what a trial tells it. The
-fingers go as much less as `CLOSING` says."""
-MAX_PRESSED = 0.02
-"""m, the reach into the object that counts at most for a finger."""
-GRIP_WORTH = 100.0
-"""1/m, promise for each metre of grip (`_grip`)."""
-FAR = 0.03
-"""m, a distance from the object that is not told from larger ones."""
-SAMPLING_GAP = 0.001
-"""m, how much nearer the surface is than the nearest of its sampled points."""
+CLOSING_SENSE = np.array([_SENSE.get(COUPLED.get(joint, joint), 0.0) for joint in JOINTS])
+"""(22,) 1 or -1: the sense in which a joint closes the hand; 0: it only shapes it. A coupled joint has the sense of the
+joint that drives it."""
+THUMB = FINGERS.index("TH")
+"""Also the number of the other fingers, which come before it."""
+FINGER_OF_JOINT = np.array([next(i for i, f in enumerate(FINGERS) if joint.startswith(f)) for joint in JOINTS])
+"""(22,) index in `FINGERS`."""
+TINY = 1e-9
+"""Keeps a direction of length zero finite."""
 Z = np.array([0.0, 0.0, 1.0])
+
+
+@dataclass(frozen=True)
+class ClosureConfig:
+    """How hands close, and what a grasp scores."""
+
+    finger_rate: float = 0.3
+    """How hard a finger's joints press, as a fraction of how hard the thumb's do. Four fingers press against one thumb:
+    at equal rates they push the object away."""
+    opening: float = 0.3
+    """rad before q at which the joints that close the hand are when a trial begins."""
+    clearance: float = 0.002
+    """m, least distance of any part of an open hand from the object and the table."""
+    surface_points: int = 1500
+    """Points sampled on an object's surface."""
+    closing_steps: int = 11
+    """Evenly spaced moments of closing, both ends included, at which fingers are checked for contact."""
+    max_further: float = 0.3
+    """rad, the most by which fingers close beyond first contact: so they get under what lies on the table."""
+    min_move: float = 5e-4
+    """m: a hand that is moved up or down by less is not closed again."""
+    max_lowered: float = 0.015
+    """m, the most by which a closed hand is lowered to the table, before its fingers close further, and after it."""
+    far: float = 0.03
+    """m, the distance from the object beyond which the search for the nearest surface point stops."""
+    sampling_gap: float = 0.001
+    """m by which the surface is nearer than the nearest of its sampled points."""
+    max_free_fraction: float = 0.6
+    """Fraction of its closing by which a finger that touches nothing closes at most."""
+
+    finger_score: float = 0.15
+    """Score of each finger, the thumb aside, that touches the object."""
+    torque_arm: float = 0.03
+    """m: a torque costs as much as a force at this distance from the centre of mass."""
+    min_fingers: int = 2
+    """Fingers that have to touch, besides the thumb, for a hand to count as a grasp."""
+    no_grasp_score: float = -100.0
+    """Score of a hand that is no grasp, below that of every grasp; each finger that touches adds 1."""
+    blocked_cost: float = 10.0
+    """Score that a hand loses which is in the object while it is open."""
+    scratch_depth: float = 0.005
+    """m that a closed hand may reach below the table at the cost of 1: fingers give way, but push the hand off."""
+    pressed: float = 0.27
+    """rad beyond contact that the thumb is commanded where the grip is measured: a third of what a trial commands. The
+    fingers' share of it is `finger_rate`."""
+    max_pressed: float = 0.02
+    """m, the reach of a finger into the object beyond which more does not count."""
+    grip_score: float = 100.0
+    """1/m, score of each metre of grip (`_grip`)."""
+
+    @property
+    def rates(self) -> np.ndarray:
+        """(22,) how hard a joint closes the hand compared with the thumb's, signed by its sense."""
+        return CLOSING_SENSE * np.where(FINGER_OF_JOINT == THUMB, 1.0, self.finger_rate)
+
+    @property
+    def closing_fractions(self) -> np.ndarray:
+        """(closing_steps,) from 0, open, to 1, closed as far as the hand would without an object."""
+        return np.linspace(0.0, 1.0, self.closing_steps)
+
+
+CLOSURE_CONFIG = ClosureConfig()
 
 
 class Scene(NamedTuple):
@@ -57,31 +97,33 @@ class Scene(NamedTuple):
     rest: Rotation
     """From the object's frame to the table's."""
     height: float
-    """m, of its frame above the table."""
+    """m, of the object's frame above the table."""
     vertices: np.ndarray
     """(V, 3) m"""
     surface: np.ndarray
-    """(P, 3) m, points on it."""
+    """(P, 3) m, points on the object's surface."""
     normals: np.ndarray
-    """(P, 3) outward, there."""
+    """(P, 3) outward unit normals at these points."""
     tree: cKDTree
-    """Of these points."""
+    """For the nearest of these points."""
     centre: np.ndarray
-    """(3,) m, of mass."""
+    """(3,) m, centre of mass."""
 
     @classmethod
-    def of(cls, thing: GraspObject, rest_rotation: np.ndarray, rng: Generator) -> "Scene":
+    def of(
+        cls, obj: GraspObject, rest_rotation: np.ndarray, rng: Generator, config: ClosureConfig = CLOSURE_CONFIG
+    ) -> "Scene":
         """The object in one of its poses at rest (4,)."""
         rest = Rotation.from_quat(rest_rotation)
-        vertices = rest.apply(thing.vertices)
+        vertices = rest.apply(obj.vertices)
         height = -vertices[:, 2].min()
-        points, normals = _surface_points(thing, SURFACE_POINTS, rng)
+        points, normals = _surface_points(obj, config.surface_points, rng)
         surface = rest.apply(points) + height * Z
-        centre = rest.apply(mass_centre(thing.pieces)) + height * Z
+        centre = rest.apply(mass_centre(obj.pieces)) + height * Z
         return cls(rest, height, vertices + height * Z, surface, rest.apply(normals), cKDTree(surface), centre)
 
     def to_object(self, hand: Rotation, position: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-        """R (K, 4) and t (K, 3) of hands here."""
+        """R (K, 4) and t (K, 3) of hands in this scene."""
         return (self.rest.inv() * hand).as_quat(), self.rest.inv().apply(position - self.height * Z)
 
     def from_object(self, rotation: np.ndarray, translation: np.ndarray) -> Tuple[Rotation, np.ndarray]:
@@ -90,118 +132,168 @@ class Scene(NamedTuple):
 
 
 def closed_on_table(
-    scene: Scene, shapes, by, further, hand: Rotation, position
+    scene: Scene,
+    shapes: np.ndarray,
+    by: np.ndarray,
+    further: np.ndarray,
+    hand: Rotation,
+    position: np.ndarray,
+    config: ClosureConfig = CLOSURE_CONFIG,
 ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Close hands (`_closed`), bring them to the table (`_to_table`), close them again and then further, and bring them
-    to the table once more, in which fingers may then be by `SCRATCH`.
+    """Close hands to first contact, bring them to the table, close them again from there and then further, and bring
+    them to the table once more, which fingers may then overlap by `scratch_depth`.
 
-    Only the closed hand is at the table: the open one may be higher (`runners/grasp_trials.py` lowers it).
+    Only the closed hand is at the table: the open one may be higher (`trials.py` lowers it).
 
     Args:
-        further: (K,) rad beyond touch that the fingers close.
+        shapes: (K, 22) joint positions of the open hands, rad.
+        by: (K, 22) rad by which they change as the hands close.
+        further: (K,) rad beyond contact that the fingers close.
+        hand: rotations of K hand roots in the scene.
+        position: (K, 3) m of the hand roots in the scene.
 
     Returns:
-        joint positions (K, 22), promise (K,), that of the hands which touch, but for what the table and an object in
-        the way of the open hand cost, and position (K, 3).
+        joint positions (K, 22), rad; score (K,) at first contact, less the costs of the table and of an object in the
+        way of the open hand; and position (K, 3), m.
     """
     lower, upper = joint_ranges().T
-    closed, promise, lowest = _closed(scene, shapes, by, hand, position)
-    before, position = position, _to_table(scene, closed, hand, position, lowest)
-    moved = np.flatnonzero(np.abs(position - before)[:, 2] > NO_RISE)
+    closed, score, lowest = _closed(scene, shapes, by, hand, position, config)
+    before, position = position, _to_table(scene, closed, hand, position, lowest, config)
+    moved = np.flatnonzero(np.abs(position - before)[:, 2] > config.min_move)
     if len(moved):
-        closed[moved], promise[moved], _ = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved])
-    closed = (closed + further[:, None] * np.sign(CLOSING_RATES)).clip(lower, upper)
+        closed[moved], score[moved], _ = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved], config)
+    closed = (closed + further[:, None] * CLOSING_SENSE).clip(lower, upper)
     lowest = _lowest(closed, hand, position)
-    promise = promise - np.maximum(-lowest / SCRATCH, 0.0)
-    position = _to_table(scene, closed, hand, position, np.where(lowest < 0, np.minimum(lowest + SCRATCH, 0.0), lowest))
-    return closed, promise - IN_THE_WAY * (_clearance_open(scene, closed, hand, position) < 0.0), position
+    score = score - np.maximum(-lowest / config.scratch_depth, 0.0)
+    allowed = np.where(lowest < 0, np.minimum(lowest + config.scratch_depth, 0.0), lowest)
+    position = _to_table(scene, closed, hand, position, allowed, config)
+    blocked = _clearance_open(scene, closed, hand, position, config) < 0.0
+    return closed, score - config.blocked_cost * blocked, position
 
 
-def _closed(scene: Scene, shapes, by, hand: Rotation, position) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Close every finger until it touches the object.
+class _Contacts(NamedTuple):
+    """Where each of the five fingers of K hands first touches the object. Fingers that touch nothing have NaN as
+    `fraction` and zeros elsewhere."""
+
+    fraction: np.ndarray
+    """(K, 5) of its closing at which the finger touches."""
+    point: np.ndarray
+    """(K, 5, 3) m, on the surface."""
+    normal: np.ndarray
+    """(K, 5, 3) outward unit normal there."""
+    push: np.ndarray
+    """(K, 5, 3) unit direction in which the finger moves; zero where it touches before it has moved."""
+
+
+def _closed(
+    scene: Scene, shapes: np.ndarray, by: np.ndarray, hand: Rotation, position: np.ndarray, config: ClosureConfig
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Close every finger until it touches the object; the arguments are those of `closed_on_table`.
 
     Returns:
-        joint positions (K, 22), how promising (K,) the grasps are: how well the pushes of the fingers and the thumb
-        meet the surface, how little force and torque of them is left over, and the grip (`_grip`); and how high (K,)
-        the closed hand's lowest point is above the table, m.
+        joint positions (K, 22), rad; score (K,): how well the pushes of the fingers and the thumb meet the surface, how
+        many fingers touch, how little force and torque of them is left over, and the grip (`_grip`); and the height
+        (K,) of the closed hand's lowest point above the table, m.
     """
-    count, number_of = len(shapes), len(FINGERS)
+    fraction, point, normal, push = _first_contacts(scene, shapes, by, hand, position, config)
+    touched = ~np.isnan(fraction)
+    fingers = touched[:, :THUMB].sum(axis=1)
+    # the thumb weighs as much as all fingers together, as if every grasp were a balanced squeeze between the two
+    weight = touched / np.where(np.arange(len(FINGERS)) < THUMB, np.maximum(fingers, 1)[:, None], 1)
+    # 1: the finger pushes straight into the surface; below 0 it would have come from the inside
+    met = -np.sum(push * normal, axis=2)
+    force = np.einsum("kf,kfi->ki", weight, push)
+    torque = np.einsum("kf,kfi->ki", weight, np.cross(point - scene.centre, push))
+    # the worst contact counts, not the mean: a grasp is as good as its weakest finger
+    score = (
+        np.where(touched, met, 1.0).min(axis=1)
+        + config.finger_score * fingers
+        - np.linalg.norm(force, axis=1)
+        - np.linalg.norm(torque, axis=1) / config.torque_arm
+    )
+    grasps = touched[:, THUMB] & (fingers >= config.min_fingers)
+    # what is no grasp is still ranked, as all draws of a candidate may be like that
+    score = np.where(grasps, score, config.no_grasp_score + fingers + touched[:, THUMB])
+    # a finger that touches nothing closes as far as the others do on average, but never to a fist
+    mean = np.where(touched, fraction, 0.0).sum(axis=1) / np.maximum(touched.sum(axis=1), 1)
+    fraction = np.where(touched, fraction, np.minimum(mean, config.max_free_fraction)[:, None])
+    closed = shapes + fraction[:, FINGER_OF_JOINT] * by
+    score = score + config.grip_score * _grip(scene, closed, hand, position, config)
+    return closed, score, _lowest(closed, hand, position)
+
+
+def _first_contacts(
+    scene: Scene, shapes: np.ndarray, by: np.ndarray, hand: Rotation, position: np.ndarray, config: ClosureConfig
+) -> _Contacts:
+    """Follow every finger through the steps of its closing until one of its spheres is in the object."""
+    count, num_fingers = len(shapes), len(FINGERS)
     matrix = hand.as_matrix()
-    part = np.full((count, number_of), np.nan)
-    contact, push, normal = np.zeros((3, count, number_of, 3))
-    last_part, last_gap, last_at = 0.0, None, None
-    on_their_way = hand_spheres((shapes + CLOSING_PARTS[:, None, None] * by).reshape(-1, len(JOINTS)))
-    spheres_at = on_their_way.centres.reshape(len(CLOSING_PARTS), count, -1, 3)
-    for step, centres in zip(CLOSING_PARTS, spheres_at):
+    fraction = np.full((count, num_fingers), np.nan)
+    point, push, normal = np.zeros((3, count, num_fingers, 3))
+    last_step, last_gap, last_at = 0.0, None, None
+    steps = config.closing_fractions
+    # all steps in one call: the kinematics of many hands cost hardly more than those of one
+    on_their_way = hand_spheres((shapes + steps[:, None, None] * by).reshape(-1, len(JOINTS)))
+    spheres_at = on_their_way.centres.reshape(len(steps), count, -1, 3)
+    for step, centres in zip(steps, spheres_at):
         at = centres @ matrix.transpose(0, 2, 1) + position[:, None]
-        gap = np.full((count, number_of), np.inf)
-        for i in range(number_of):
+        gap = np.full((count, num_fingers), np.inf)
+        for i in range(num_fingers):
             own = np.flatnonzero(on_their_way.finger == i)
-            open_ = np.flatnonzero(np.isnan(part[:, i]))
-            distance, nearest = scene.tree.query(at[open_][:, own], distance_upper_bound=FAR)
-            gaps = distance - on_their_way.radii[own] - SAMPLING_GAP
+            open_ = np.flatnonzero(np.isnan(fraction[:, i]))
+            distance, nearest = scene.tree.query(at[open_][:, own], distance_upper_bound=config.far)
+            gaps = distance - on_their_way.radii[own] - config.sampling_gap
             first = gaps.argmin(axis=1)
-            gap[open_, i] = np.minimum(gaps.min(axis=1), FAR)
+            gap[open_, i] = np.minimum(gaps.min(axis=1), config.far)  # finite, as the next step interpolates from it
             now = np.flatnonzero(gap[open_, i] < 0)
             if len(now) == 0:
                 continue
             rows = open_[now]
-            point, sphere = nearest[now, first[now]], own[first[now]]
-            contact[rows, i], normal[rows, i] = scene.surface[point], scene.normals[point]
-            if last_at is None:
-                part[rows, i] = 0.0
+            found, sphere = nearest[now, first[now]], own[first[now]]
+            point[rows, i], normal[rows, i] = scene.surface[found], scene.normals[found]
+            if last_at is None:  # the open hand touches: there is no motion to take a push from
+                fraction[rows, i] = 0.0
                 continue
             moved = at[rows, sphere] - last_at[rows, sphere]
-            push[rows, i] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)
-            over = gap[rows, i] / (gap[rows, i] - last_gap[rows, i])  # part of the step beyond the surface
-            part[rows, i] = step - over.clip(0.0, 1.0) * (step - last_part)
-        last_part, last_gap, last_at = step, gap, at
-
-    touched = ~np.isnan(part)
-    fingers = touched[:, :4].sum(axis=1)
-    weight = touched / np.where(np.arange(number_of) < 4, np.maximum(fingers, 1)[:, None], 1)
-    met = -np.sum(push * normal, axis=2)
-    force = np.einsum("kf,kfi->ki", weight, push)
-    torque = np.einsum("kf,kfi->ki", weight, np.cross(contact - scene.centre, push))
-    promise = (
-        np.where(touched, met, 1.0).min(axis=1)
-        + 0.15 * fingers
-        - np.linalg.norm(force, axis=1)
-        - np.linalg.norm(torque, axis=1) / 0.03
-    )
-    promise = np.where(touched[:, 4] & (fingers >= 2), promise, -100.0 + fingers + touched[:, 4])
-    # fingers that touch nothing close as far as the others do
-    mean = np.where(touched, part, 0.0).sum(axis=1) / np.maximum(touched.sum(axis=1), 1)
-    part = np.where(touched, part, np.minimum(mean, 0.6)[:, None])
-    own = np.array([next(i for i, f in enumerate(FINGERS) if joint.startswith(f)) for joint in JOINTS])
-    closed = shapes + part[:, own] * by
-    promise = promise + GRIP_WORTH * _grip(scene, closed, hand, position)
-    return closed, promise, _lowest(closed, hand, position)
+            push[rows, i] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), TINY)
+            # the gap is nearly linear within a step, so its zero says when in the step the finger touched
+            beyond = gap[rows, i] / (gap[rows, i] - last_gap[rows, i])
+            fraction[rows, i] = step - beyond.clip(0.0, 1.0) * (step - last_step)
+        last_step, last_gap, last_at = step, gap, at
+    return _Contacts(fraction, point, normal, push)
 
 
-def _grip(scene: Scene, closed: np.ndarray, hand: Rotation, position: np.ndarray) -> np.ndarray:
-    """(K,) m, how firmly the object is between thumb and fingers: how far these would reach into it if they were told
-    to close further by `PRESSED`, as the geometric mean of the thumb's way and the sum of the fingers' ways.
+def _grip(scene: Scene, closed: np.ndarray, hand: Rotation, position: np.ndarray, config: ClosureConfig) -> np.ndarray:
+    """(K,) m, how firmly the object is between thumb and fingers: how far these would reach into it if they were
+    commanded to close further by `pressed`, as the geometric mean of the thumb's reach and the sum of the fingers'.
 
     A finger that slips over the object's edge reaches into nothing.
     """
     lower, upper = joint_ranges().T
-    spheres = hand_spheres((closed + PRESSED * CLOSING_RATES).clip(lower, upper))
+    spheres = hand_spheres((closed + config.pressed * config.rates).clip(lower, upper))
     at = spheres.centres @ hand.as_matrix().transpose(0, 2, 1) + position[:, None]
-    distance, nearest = scene.tree.query(at, distance_upper_bound=FAR)
+    distance, nearest = scene.tree.query(at, distance_upper_bound=config.far)
     nearest = np.where(np.isinf(distance), 0, nearest)
     inside = np.sum((at - scene.surface[nearest]) * scene.normals[nearest], axis=2) < 0
-    reach = (spheres.radii - np.where(inside & np.isfinite(distance), -distance, distance)).clip(0.0, MAX_PRESSED)
+    signed = np.where(inside & np.isfinite(distance), -distance, distance)
+    reach = (spheres.radii - signed).clip(0.0, config.max_pressed)
     own = [reach[:, spheres.finger == i].max(axis=1) for i in range(len(FINGERS))]
-    return np.sqrt(own[4] * np.sum(own[:4], axis=0))
+    return np.sqrt(own[THUMB] * np.sum(own[:THUMB], axis=0))
 
 
-def _to_table(scene: Scene, closed, hand: Rotation, position, lowest) -> np.ndarray:
+def _to_table(
+    scene: Scene,
+    closed: np.ndarray,
+    hand: Rotation,
+    position: np.ndarray,
+    lowest: np.ndarray,
+    config: ClosureConfig,
+) -> np.ndarray:
     """Positions (K, 3) of closed hands, whose lowest points are `lowest` (K,) m above the table, moved up until they
-    are out of it, or down to it by `MAX_LOWERED` at most, where nothing is in the way of the open hand."""
+    are out of it, or down to it by `max_lowered` at most, where nothing is in the way of the open hand."""
     raised = position + np.maximum(-lowest, 0.0)[:, None] * Z
-    lowered = position - (lowest - CLEARANCE).clip(0.0, MAX_LOWERED)[:, None] * Z
-    free = (lowest > CLEARANCE) & (_clearance_open(scene, closed, hand, lowered) >= 0.0)
+    lowered = position - (lowest - config.clearance).clip(0.0, config.max_lowered)[:, None] * Z
+    free = (lowest > config.clearance) & (_clearance_open(scene, closed, hand, lowered, config) >= 0.0)
     return np.where(free[:, None], lowered, raised)
 
 
@@ -213,11 +305,13 @@ def _clearance(scene: Scene, spheres: Spheres, hand: Rotation, position: np.ndar
     return np.minimum(near, at[..., 2] - spheres.radii).min(axis=1)
 
 
-def _clearance_open(scene: Scene, closed, hand: Rotation, position: np.ndarray) -> np.ndarray:
-    """`_clearance` of the hands as a trial of them begins: open by `OPENING`, and as high as the table makes them."""
+def _clearance_open(
+    scene: Scene, closed: np.ndarray, hand: Rotation, position: np.ndarray, config: ClosureConfig
+) -> np.ndarray:
+    """`_clearance` of the hands as a trial of them begins: open by `opening`, and as high as the table makes them."""
     lower, upper = joint_ranges().T
-    opened = (closed - OPENING * np.sign(CLOSING_RATES)).clip(lower, upper)
-    begin = position + np.maximum(CLEARANCE - _lowest(opened, hand, position), 0.0)[:, None] * Z
+    opened = (closed - config.opening * CLOSING_SENSE).clip(lower, upper)
+    begin = position + np.maximum(config.clearance - _lowest(opened, hand, position), 0.0)[:, None] * Z
     return _clearance(scene, hand_spheres(opened), hand, begin)
 
 
@@ -227,9 +321,12 @@ def _lowest(joint_pos: np.ndarray, hand: Rotation, position: np.ndarray) -> np.n
     return (np.einsum("kj,ksj->ks", hand.as_matrix()[:, 2], centres) + position[:, 2:] - radii).min(axis=1)
 
 
-def _surface_points(thing: GraspObject, count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray]:
-    """(count, 3) points on the object's pieces, evenly by area, and the outward normals there."""
-    corners = np.concatenate([piece.vertices[piece.faces] for piece in thing.pieces])
+def _surface_points(obj: GraspObject, count: int, rng: Generator) -> Tuple[np.ndarray, np.ndarray]:
+    """(count, 3) points on the object's pieces, evenly by area, and the outward normals there.
+
+    Unlike `objects.geometry.surface.surface_points`, faces that one piece hides of another count, too.
+    """
+    corners = np.concatenate([piece.vertices[piece.faces] for piece in obj.pieces])
     a, b, c = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     normal = np.cross(b, c)
     area = np.linalg.norm(normal, axis=1)

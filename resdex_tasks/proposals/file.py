@@ -1,4 +1,4 @@
-"""The file of grasp proposals: DexGraspNet's names and conventions, for a whole set of objects in one archive.
+"""The file of grasp proposals: DexGraspNet's names and conventions, for a set of objects in one archive.
 
 - `qpos` (G, 28): one row for each grasp, its columns named by `columns`: joint positions `robot0:<joint>` (rad),
   `WRJTx/y/z` the hand's root in the object's frame (m) and `WRJRx/y/z` its Euler angles about the object's fixed x, y
@@ -7,10 +7,10 @@
 - `plane` (G, 4): the table in the object's frame, Ax + By + Cz + D being the height above it.
 - `object` (G,): which of `names` (O,) a grasp belongs to; an object's best grasp comes first.
 - `rolled` (G,): whether the object rolled into another pose in the hand as the fingers closed.
-- `fingerprint` (O, 10): what tells an object's shape. `tried` (O,): how many candidates there were.
+- `fingerprint` (O, 10): measures that tell an object's shape. `tried` (O,): how many candidates were tried.
 - `made_by`: settings, simulator and versions, as JSON.
 
-No pickle is in it.
+It holds no pickle.
 """
 
 import json
@@ -33,7 +33,7 @@ from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
 COLUMNS = (*JOINT_KEYS, *TRANSLATION_KEYS, *ROTATION_KEYS)
 VERSION = 2
 SHIPPED_PROPOSALS = CHECKPOINT_DIR / "zoo_proposals.npz"
-"""Of a part of the zoo of seed 0."""
+"""For a part of the zoo of seed 0."""
 SAME_SHAPE = 1e-4
 """m by which the measures of one shape may differ between machines."""
 UNIT = 1e-3
@@ -41,12 +41,12 @@ UNIT = 1e-3
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found for one object."""
+class ObjectProposals:
+    """The proposals found for one object."""
 
     name: str
     fingerprint: np.ndarray
-    """(10,) see `fingerprint`."""
+    """(10,) see the function `fingerprint`."""
     tried: int
     """Candidates that were tried."""
     proposals: Optional[GraspProposals]
@@ -61,17 +61,21 @@ class Found:
         """P"""
         return 0 if self.proposals is None else len(self.proposals)
 
-    def fits(self, thing: GraspObject) -> bool:
+    def fits(self, obj: GraspObject) -> bool:
         """Whether the object has the shape that the proposals were found for."""
-        return np.allclose(self.fingerprint, fingerprint(thing), rtol=0.0, atol=SAME_SHAPE)
+        return np.allclose(self.fingerprint, fingerprint(obj), rtol=0.0, atol=SAME_SHAPE)
 
-    def check(self, thing: GraspObject, path: Path) -> None:
-        """UserError unless the proposals fit the object."""
-        if not self.fits(thing):
-            raise UserError(f"{path} has proposals for an object '{thing.name}' of another shape")
+    def check(self, obj: GraspObject, path: Path) -> None:
+        """Check that the proposals, which are from the file `path`, fit the object.
 
-    def joined(self, other: "Found", wanted: int) -> "Found":
-        """What two searches for one object found: at most so many, those in which the object did not roll first."""
+        Raises:
+            UserError: it has another shape.
+        """
+        if not self.fits(obj):
+            raise UserError(f"{path} has proposals for an object '{obj.name}' of another shape")
+
+    def joined(self, other: "ObjectProposals", wanted: int) -> "ObjectProposals":
+        """The results of two searches for one object: at most `wanted`, those in which it did not roll first."""
         tried = self.tried + other.tried
         if self.proposals is None or other.proposals is None:
             return replace(self if other.proposals is None else other, tried=tried)
@@ -79,28 +83,40 @@ class Found:
         rows = np.argsort(rolled, kind="stable")[:wanted]
         height = np.concatenate([self.rest_height, other.rest_height])
         proposals = GraspProposals.joined([self.proposals, other.proposals])
-        return Found(self.name, self.fingerprint, tried, proposals.take(rows), height[rows], rolled[rows])
+        return ObjectProposals(self.name, self.fingerprint, tried, proposals.take(rows), height[rows], rolled[rows])
 
 
-def found_for(
-    thing: GraspObject, tried: int, proposals: Optional[GraspProposals], rolled: Optional[np.ndarray] = None
-) -> Found:
-    """The record of an object of which `tried` candidates left these proposals; None: in none of them it rolled."""
-    vertices = thing.vertices
-    height = np.zeros(0) if proposals is None else rest_heights(vertices, proposals.rest_rotation)
+def proposals_for(
+    obj: GraspObject, tried: int, proposals: Optional[GraspProposals], rolled: Optional[np.ndarray] = None
+) -> ObjectProposals:
+    """The record of an object after a search.
+
+    Args:
+        tried: how many candidates were tried.
+        proposals: those that are kept; None: none held.
+        rolled: (P,) bool, in which of them the object rolled; None: in none.
+    """
+    height = np.zeros(0) if proposals is None else rest_heights(obj.vertices, proposals.rest_rotation)
     rolled = np.zeros(len(height), dtype=bool) if rolled is None else rolled
-    return Found(thing.name, fingerprint(thing), tried, proposals, height, rolled)
+    return ObjectProposals(obj.name, fingerprint(obj), tried, proposals, height, rolled)
 
 
-def fingerprint(thing: GraspObject) -> np.ndarray:
-    """(10,) what tells an object's shape: corners of its bounding box, its centre of mass (m), its number of pieces."""
-    vertices = thing.vertices
-    parts = (vertices.min(axis=0), vertices.max(axis=0), mass_centre(thing.pieces), [float(len(thing.pieces))])
+def fingerprint(obj: GraspObject) -> np.ndarray:
+    """(10,) measures that tell a shape: corners of the bounding box, centre of mass (m), number of pieces."""
+    vertices = obj.vertices
+    parts = (vertices.min(axis=0), vertices.max(axis=0), mass_centre(obj.pieces), [float(len(obj.pieces))])
     return np.concatenate(parts).astype(np.float32)
 
 
-def write_found(path: Path, found: Sequence[Found], made_by: Mapping[str, Any]) -> None:
-    """Write the file, whole or not at all."""
+def write_proposals(path: Path, found: Sequence[ObjectProposals], made_by: Mapping[str, Any]) -> None:
+    """Write the file, completely or not at all.
+
+    Args:
+        made_by: what made the proposals, as plain data.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     some = [(i, f.proposals) for i, f in enumerate(found) if f.proposals is not None]
     qpos = [_rows(p) for _, p in some]
     owner = [np.full(len(p), i) for i, p in some]
@@ -126,8 +142,12 @@ def write_found(path: Path, found: Sequence[Found], made_by: Mapping[str, Any]) 
     write_atomically(path, write)
 
 
-def read_found(path: Union[str, Path]) -> Tuple[Dict[str, Found], Dict[str, Any]]:
-    """What was found for each object by name, and what made it. UserError names what is wrong with the file."""
+def read_proposals(path: Union[str, Path]) -> Tuple[Dict[str, ObjectProposals], Dict[str, Any]]:
+    """The proposals of each object by its name, and what made them.
+
+    Raises:
+        UserError: the file is missing, is broken, or is of another version.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
         raise UserError(f"there is no file {path}")
@@ -159,38 +179,40 @@ def read_found(path: Union[str, Path]) -> Tuple[Dict[str, Found], Dict[str, Any]
     for i, name in enumerate(names):
         rows = np.flatnonzero(owner == i)
         proposals = _proposals(qpos[rows][:, order], plane[rows]) if len(rows) else None
-        found[name] = Found(name, fingerprints[i], int(tried[i]), proposals, plane[rows, 3], rolled[rows])
+        found[name] = ObjectProposals(name, fingerprints[i], int(tried[i]), proposals, plane[rows, 3], rolled[rows])
     return found, made_by
 
 
 def with_proposals(objects: ObjectSet, name: Union[str, Path]) -> ObjectSet:
-    """The objects with the proposals of a file; those for which it has none keep their own, and are counted aloud.
+    """The objects with the proposals of a file; those for which it has none keep their own, and their number is
+    printed.
 
     Args:
         name: the file, or 'shipped': `SHIPPED_PROPOSALS`, of which objects of another shape (as those of a zoo of
             another seed are) take none.
 
-    UserError: the file is unreadable, or made for another shape of one of the objects.
+    Raises:
+        UserError: the file is unreadable, or made for another shape of one of the objects.
     """
     shipped = name == SHIPPED
     path = SHIPPED_PROPOSALS if shipped else Path(name)
-    found, _ = read_found(path)
+    found, _ = read_proposals(path)
     changed, without = [], 0
-    for thing in objects:
-        own = found.get(thing.name)
-        if own is None or own.proposals is None or (shipped and not own.fits(thing)):
+    for obj in objects:
+        own = found.get(obj.name)
+        if own is None or own.proposals is None or (shipped and not own.fits(obj)):
             without += 1
-            changed.append(thing)
+            changed.append(obj)
             continue
-        own.check(thing, path)
-        changed.append(replace(thing, proposals=own.proposals))
+        own.check(obj, path)
+        changed.append(replace(obj, proposals=own.proposals))
     if without:
         file = "the shipped file" if shipped else path
         print(f"{without} of {len(objects)} objects keep their own proposals: {file} has none for them")
     return ObjectSet(changed)
 
 
-def grasp_dicts(found: Found) -> List[Dict[str, Any]]:
+def grasp_dicts(found: ObjectProposals) -> List[Dict[str, Any]]:
     """An object's grasps as DexGraspNet's release holds them: dictionaries with `qpos`, `scale` (and `plane`)."""
     if found.proposals is None:
         return []
@@ -207,13 +229,14 @@ def _rows(proposals: GraspProposals) -> np.ndarray:
     return np.concatenate([proposals.joint_pos, proposals.translation, euler], axis=1)
 
 
-def _planes(found: Found, proposals: GraspProposals) -> np.ndarray:
-    """(P, 4)"""
+def _planes(found: ObjectProposals, proposals: GraspProposals) -> np.ndarray:
+    """(P, 4) the table in the object's frame, as the file has it."""
     up = Rotation.from_quat(proposals.rest_rotation).as_matrix()[:, 2]
     return np.concatenate([up, found.rest_height[:, None]], axis=1)
 
 
 def _proposals(qpos: np.ndarray, plane: np.ndarray) -> GraspProposals:
+    """Proposals from rows (P, 28) in the order of `COLUMNS` and planes (P, 4)."""
     joint_pos, translation, euler = np.split(qpos, [NUM_JOINTS, NUM_JOINTS + 3], axis=1)
     up = plane[:, :3] / np.linalg.norm(plane[:, :3], axis=1, keepdims=True)
     return GraspProposals(

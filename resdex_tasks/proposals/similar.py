@@ -1,4 +1,4 @@
-"""Grasps of objects of a similar size, adapted to another object: what a search for its proposals may begin with."""
+"""Grasps of objects of a similar size, adapted to another object, for a search to begin with."""
 
 from typing import Optional, Sequence
 
@@ -6,29 +6,36 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals
-from resdex_tasks.proposals.candidates import GRASP_CENTRE, rest_rotations
-from resdex_tasks.proposals.file import Found, fingerprint
+from resdex_tasks.proposals.candidates import CANDIDATE_CONFIG, CandidateConfig, rest_rotations
+from resdex_tasks.proposals.file import ObjectProposals, fingerprint
 
 PER_EXAMPLE = 4
-"""Grasps taken from one object, its best."""
+"""Grasps taken from one object: its best."""
 SAME_UP = np.radians(25.0)
 """rad between the up directions, in the objects' frames, of two poses at rest that are alike."""
+MIN_SIDE = 1e-6
+"""m, of a bounding box: keeps the place in a flat one finite."""
 
 
-def similar_grasps(thing: GraspObject, examples: Sequence[Found], count: int) -> Optional[GraspProposals]:
+def similar_grasps(
+    obj: GraspObject,
+    examples: Sequence[ObjectProposals],
+    count: int,
+    config: CandidateConfig = CANDIDATE_CONFIG,
+) -> Optional[GraspProposals]:
     """At most `count` grasps of the objects whose bounding box and centre of mass are most like this one's.
 
-    A grasp keeps its direction R and joint positions q in the object's frame. The point before the palm keeps its place
-    in the bounding box, which is stretched along each axis from the one object's to the other's, and its distance from
-    the box where it is outside. It counts where the object can rest with about the same direction up. None: no example
-    has such a grasp.
+    A grasp keeps its direction R and joint positions q in the object's frame. The point before the palm
+    (`config.grasp_centre`) keeps its place in the bounding box, which is stretched along each axis from the one
+    object's to the other's, and its distance from the box where it is outside. Only grasps count for which the object
+    can rest with about the same direction up. None: no example has such a grasp.
     """
-    measures = fingerprint(thing)[:9].astype(np.float64)
+    measures = fingerprint(obj)[:9].astype(np.float64)
     low, high = measures[:3], measures[3:6]
-    rests = rest_rotations(thing)
+    rests = rest_rotations(obj)
     ups = Rotation.from_quat(rests).as_matrix()[:, 2]
 
-    def unlike(example: Found) -> float:
+    def unlike(example: ObjectProposals) -> float:
         return float(np.abs(example.fingerprint[:9] - measures).sum())
 
     taken = []
@@ -44,12 +51,12 @@ def similar_grasps(thing: GraspObject, examples: Sequence[Found], count: int) ->
             continue
         hand = Rotation.from_quat(grasps.rotation[rows])
         own_low, own_high = example.fingerprint[:3].astype(np.float64), example.fingerprint[3:6].astype(np.float64)
-        centre = grasps.translation[rows] + hand.apply(GRASP_CENTRE)
+        centre = grasps.translation[rows] + hand.apply(config.grasp_centre)
         inside = centre.clip(own_low, own_high)
-        part = (inside - own_low) / np.maximum(own_high - own_low, 1e-6)
-        moved = low + part * (high - low) + (centre - inside)
+        fraction = (inside - own_low) / np.maximum(own_high - own_low, MIN_SIDE)
+        moved = low + fraction * (high - low) + (centre - inside)
         rest = rests[cosine[rows].argmax(axis=1)]
-        taken += zip(grasps.rotation[rows], moved - hand.apply(GRASP_CENTRE), grasps.joint_pos[rows], rest)
+        taken += zip(grasps.rotation[rows], moved - hand.apply(config.grasp_centre), grasps.joint_pos[rows], rest)
     if not taken:
         return None
     return GraspProposals(*(np.array(field) for field in zip(*taken[:count])))

@@ -1,4 +1,4 @@
-"""Does a grasp hold? Trials of grasps in any simulator: close the fingers, lift, turn the hand upside down and around.
+"""Trials of grasps in any simulator: close the fingers, lift, turn the hand upside down and around.
 
 The interface of a simulator has no gravity to set, so the hand turns instead: gravity then pulls at the object from all
 six directions of the hand. Trials stream through the simulator's environments: where one ends, the next one begins.
@@ -6,7 +6,7 @@ six directions of the hand. Trials stream through the simulator's environments: 
 
 import math
 from dataclasses import dataclass, fields
-from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,42 +18,43 @@ from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.geometry.surface import depth_inside
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
-from resdex_tasks.proposals.closure import CLEARANCE, CLOSING_RATES, OPENING
+from resdex_tasks.proposals.closure import CLOSING_SENSE, CLOSURE_CONFIG, ClosureConfig
 from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, GraspSim
 from resdex_tasks.utils.rotations import quat_conjugate, quat_mul, quat_rotate, yaw_quat
 
 SQUEEZE = 0.8
-"""rad beyond q that a joint of the rate 1 (`CLOSING_RATES`) is told to go: what presses the fingers onto the object."""
+"""rad beyond q to which a joint of rate 1 (`ClosureConfig.rates`) is commanded: this presses the fingers onto the
+object."""
 MAX_SLIP = 0.03
-"""m that the object may have moved in the hand at the end of a trial; while it lasts, it may be `LOST_SLIP`."""
+"""m, the most that the object may have moved in the hand at the end of a trial; `LOST_SLIP` is allowed before."""
 LOST_SLIP = 0.06
 """m beyond which the object has been dropped."""
 LIFT = 0.2
-"""m, to the task's goal."""
+"""m, as high as the task's goal."""
 STIFFNESS = 20.0
 """1/s: the hand's speed per metre (radian) away from where it should be."""
 DOWN_IN_HAND = ((0, 0, -1), (0, 1, 0), (0, 0, 1), (1, 0, 0), (0, -1, 0), (-1, 0, 0))
 """Directions of gravity, one after the other, in axes that turn with the hand and are the world's before it turns."""
 
 
-class Course(NamedTuple):
+class TrialMotion(NamedTuple):
     """What the hand does in a trial, the same in all of them: one row for each control step."""
 
     close_steps: int
     """Steps in which the fingers close while the hand comes down by its `rise`."""
     height: Tensor
-    """(T,) m above where its fingers close."""
+    """(T,) m, of the hand above where its fingers close."""
     turn: Tensor
-    """(T, 4) quaternion of its turn about the object, from where it began."""
+    """(T, 4) quaternion of the hand's turn about the object, from its first orientation."""
 
     @property
     def num_steps(self) -> int:
         return len(self.height)
 
 
-def make_course(
+def make_motion(
     close_seconds: float, lift: float, lift_seconds: float, turn_seconds: float, hold_seconds: float
-) -> Course:
+) -> TrialMotion:
     """Close, lift by `lift` m, hold; then five quarter turns, each followed by a hold."""
 
     def steps(seconds: float) -> int:
@@ -77,18 +78,18 @@ def make_course(
         turn.append(now.expand(hold, 4))
     turn = torch.cat(turn)
     height.append(torch.full((len(turn) - sum(map(len, height)),), lift, dtype=torch.float64))
-    return Course(close, torch.cat(height).float(), turn.float())
+    return TrialMotion(close, torch.cat(height).float(), turn.float())
 
 
-FULL_COURSE = make_course(close_seconds=0.5, lift=LIFT, lift_seconds=1.0, turn_seconds=0.6, hold_seconds=0.25)
+FULL_MOTION = make_motion(close_seconds=0.5, lift=LIFT, lift_seconds=1.0, turn_seconds=0.6, hold_seconds=0.25)
 """6 s: lift and six directions of gravity."""
-QUICK_COURSE = make_course(close_seconds=0.5, lift=LIFT, lift_seconds=0.6, turn_seconds=0.35, hold_seconds=0.0)
-"""2.85 s: the same in a hurry, to tell what is worth the full course."""
+QUICK_MOTION = make_motion(close_seconds=0.5, lift=LIFT, lift_seconds=0.6, turn_seconds=0.35, hold_seconds=0.0)
+"""2.85 s: the same in a hurry, to find what is worth the full motion."""
 
 
 @dataclass(frozen=True)
 class Trials:
-    """M trials: how each begins, and where its fingers are told to go."""
+    """M trials: how each begins, and the joint targets of its fingers."""
 
     object_index: Tensor
     """(M,) int64, into the simulator's object set."""
@@ -109,7 +110,7 @@ class Trials:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What became of M trials."""
+    """The outcomes of M trials."""
 
     held: Tensor
     """(M,) bool: the object is still in the hand, moved by less than `MAX_SLIP` there."""
@@ -124,24 +125,24 @@ class Outcomes:
 
 
 def run_trials(
-    sim: GraspSim, trials: Trials, course: Course, progress: Optional[Callable[[int], None]] = None
+    sim: GraspSim, trials: Trials, motion: TrialMotion, progress: Optional[Callable[[int], None]] = None
 ) -> Outcomes:
     """Run all trials in the simulator's environments.
 
     Args:
         progress: called with the number of trials that ended, whenever some did.
     """
-    stage = Stage(sim)
-    stage.add(trials, course)
-    while stage.busy:
-        ended = len(stage.advance())
+    scheduler = TrialScheduler(sim)
+    scheduler.add(trials, motion)
+    while scheduler.busy:
+        ended = len(scheduler.advance())
         if progress is not None and ended:
             progress(ended)
-    return stage.outcomes
+    return scheduler.outcomes
 
 
-class Stage:
-    """A simulator's environments, in which trials take turns: more can be added at any time, and each has its number.
+class TrialScheduler:
+    """Runs trials in a simulator's environments, in turn: more can be added at any time, and each has its number.
 
     A trial depends on nothing but itself, whenever and wherever it runs.
     """
@@ -153,11 +154,12 @@ class Stage:
         self.clock = torch.zeros(n, dtype=torch.int64, device=device)
         self.next = 0
         self.actuated = torch.tensor([JOINTS.index(name) for name in ACTUATED], device=device)
-        # the courses, one after the other, and of every environment's: where it begins, its steps, those of closing
-        self.courses: Dict[int, Tuple[Course, int]] = {}
+        # all motions, one after the other; where each begins
+        self.motions: Dict[int, Tuple[TrialMotion, int]] = {}
         self.height, self.turn = torch.zeros(0, device=device), torch.zeros(0, 4, device=device)
-        self.course = torch.zeros(n, 3, dtype=torch.int64, device=device)
-        self.course_of = torch.zeros(0, 3, dtype=torch.int64, device=device)
+        # first row in `height` and `turn`, steps, and those of closing: for every environment, and for every trial
+        self.motion = torch.zeros(n, 3, dtype=torch.int64, device=device)
+        self.motion_of = torch.zeros(0, 3, dtype=torch.int64, device=device)
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(*shape, device=device)
@@ -176,15 +178,15 @@ class Stage:
         """Whether a trial runs or waits."""
         return self.next < len(self.trials) or bool((self.trial >= 0).any())
 
-    def add(self, trials: Trials, course: Course) -> slice:
-        """Trials that run as soon as there is room; returns their numbers: their rows of `outcomes`."""
+    def add(self, trials: Trials, motion: TrialMotion) -> slice:
+        """Add trials that run as soon as there is room; returns their numbers: their rows of `outcomes`."""
         first = len(self.trials)
-        if id(course) not in self.courses:
-            self.courses[id(course)] = course, len(self.height)
-            self.height = torch.cat((self.height, course.height.to(self.height)))
-            self.turn = torch.cat((self.turn, course.turn.to(self.turn)))
-        row = [self.courses[id(course)][1], course.num_steps, course.close_steps]
-        self.course_of = torch.cat((self.course_of, self.course_of.new_tensor([row]).expand(len(trials), 3)))
+        if id(motion) not in self.motions:
+            self.motions[id(motion)] = motion, len(self.height)
+            self.height = torch.cat((self.height, motion.height.to(self.height)))
+            self.turn = torch.cat((self.turn, motion.turn.to(self.turn)))
+        row = [self.motions[id(motion)][1], motion.num_steps, motion.close_steps]
+        self.motion_of = torch.cat((self.motion_of, self.motion_of.new_tensor([row]).expand(len(trials), 3)))
         self.trials, self.outcomes = _joined(self.trials, trials), _joined(self.outcomes, _no_outcomes(trials))
         return slice(first, len(self.trials))
 
@@ -202,14 +204,14 @@ class Stage:
         new = torch.arange(self.next, self.next + len(envs), device=self.sim.device)
         self.next += len(envs)
         t = self.trials
-        self.trial[envs], self.clock[envs], self.course[envs] = new, 0, self.course_of[new]
+        self.trial[envs], self.clock[envs], self.motion[envs] = new, 0, self.motion_of[new]
         self.root[envs], self.object[envs], self.rise[envs] = t.root_pose[new], t.object_pose[new], t.rise[new]
         self.start[envs], self.targets[envs] = t.joint_pos[new][:, self.actuated], t.joint_targets[new]
         self.sim.put_objects(envs, t.object_index[new])
         self.sim.reset(envs, _raised(t.root_pose[new], t.rise[new]), t.joint_pos[new], t.object_pose[new])
 
     def _step(self) -> None:
-        now = torch.minimum(self.clock, (self.course[:, 1] - 1).clamp(min=0))
+        now = torch.minimum(self.clock, (self.motion[:, 1] - 1).clamp(min=0))
         before = (now - 1).clamp(min=0)
         position, quat = self._root_at(now)
         last_position, last_quat = self._root_at(before)
@@ -223,20 +225,20 @@ class Stage:
         self.clock += 1
 
     def _closed_at(self, step: Tensor) -> Tensor:
-        """How far (N,) the fingers should be closed at a step (N,) of the course, 0 to 1."""
-        return ((step + 1).float() / self.course[:, 2].clamp(min=1)).clamp(max=1.0)
+        """How far (N,) the fingers should be closed at a step (N,) of the motion, 0 to 1."""
+        return ((step + 1).float() / self.motion[:, 2].clamp(min=1)).clamp(max=1.0)
 
     def _root_at(self, step: Tensor) -> Tuple[Tensor, Tensor]:
-        """Where the hand's root should be at a step (N,) of the course."""
-        row = self.course[:, 0] + step
+        """Where the hand's root should be at a step (N,) of the motion."""
+        row = self.motion[:, 0] + step
         turn, centre = self.turn[row], self.object[:, :3]
         position = centre + quat_rotate(turn, self.root[:, :3] - centre)
         height = self.height[row] + self.rise * (1.0 - self._closed_at(step))
         return _raised(position, height), quat_mul(turn, self.root[:, 3:])
 
     def _judge(self) -> Tensor:
-        """Note the grasps that just closed, and end trials; returns those that ended."""
-        state, out, (_, num_steps, close_steps) = self.sim.state(), self.outcomes, self.course.unbind(dim=1)
+        """Record the grasps that just closed, and end trials; returns those that ended."""
+        state, out, (_, num_steps, close_steps) = self.sim.state(), self.outcomes, self.motion.unbind(dim=1)
         root, obj = state.root_pose, state.object
         to_object = quat_conjugate(obj[:, 3:7])
         rotation = quat_mul(to_object, root[:, 3:])
@@ -268,7 +270,7 @@ class Stage:
 
 
 def _no_outcomes(trials: Trials) -> Outcomes:
-    """Of trials that have not run."""
+    """The outcomes of trials that have not run."""
     pose, m = trials.object_pose, len(trials)
     return Outcomes(
         held=torch.zeros(m, dtype=torch.bool, device=pose.device),
@@ -300,19 +302,21 @@ def replay_trials(
     generators: Optional[Sequence[np.random.Generator]] = None,
     position_noise: float = 0.0,
     rotation_noise: float = 0.0,
+    closure: ClosureConfig = CLOSURE_CONFIG,
 ) -> Trials:
     """Trials that replay grasps as the task would meet them: the hand is put at (R, t) and closes to q.
 
-    The object rests on the table as the grasp says. The joints that close the hand start `OPENING` before q, and are
-    told to go `SQUEEZE` times `CLOSING_RATES` beyond it, within the joint limits: a pose that only touches its object
-    would press on nothing. Where the open hand would be in the table, it begins above it and comes down as it closes.
-    The rule is the same whatever made the grasp.
+    The object rests on the table as the grasp says. The joints that close the hand start `closure.opening` before q,
+    and are commanded to `SQUEEZE` times `closure.rates` beyond it, within the joint limits: a pose that only touches
+    its object would press on nothing. Where the open hand would be in the table, it begins above it and comes down as
+    it closes. The rule is the same whatever made the grasp.
 
     Args:
         objects: the set that the simulator holds.
-        grasps: of each object, or of the objects `index` of the set.
-        generators: of the yaw of object and hand together and of the noise, one for each of `grasps`; None: neither.
+        grasps: those of each object, or of the objects `index` of the set.
+        generators: draw the yaw of object and hand together and the noise, one for each of `grasps`; None: neither.
         position_noise, rotation_noise: standard deviation along (about) each axis, of where the hand is put, m and rad.
+        closure: how hands open and press.
     """
     device = sim.device
     index = range(len(objects)) if index is None else index
@@ -330,10 +334,10 @@ def replay_trials(
         tables.append(torch.cat((object_pose, root_pose, joint_pos), dim=1))
     object_pose, root_pose, joint_pos = torch.cat(tables).float().split((7, 7, len(JOINTS)), dim=1)
     lower, upper = sim.joint_limits.cpu().unbind(-1)
-    closing = torch.tensor(CLOSING_RATES).float()
+    rates = torch.tensor(closure.rates).float()
     actuated = [JOINTS.index(name) for name in ACTUATED]
     joint_pos = joint_pos.clamp(lower, upper)
-    opened = (joint_pos - OPENING * closing.sign()).clamp(lower, upper)
+    opened = (joint_pos - closure.opening * torch.tensor(CLOSING_SENSE).float()).clamp(lower, upper)
     lowest = lowest_point(root_pose[:, 3:].numpy(), root_pose[:, :3].numpy(), opened.numpy())
     lowest = torch.tensor(lowest).float() - TABLE_HEIGHT
     counts = torch.tensor([len(g) for g in grasps])
@@ -341,9 +345,9 @@ def replay_trials(
         object_index=torch.repeat_interleave(torch.tensor(list(index)), counts).to(device),
         object_pose=object_pose.to(device),
         root_pose=root_pose.to(device),
-        rise=(CLEARANCE - lowest).clamp(min=0.0).to(device),
+        rise=(closure.clearance - lowest).clamp(min=0.0).to(device),
         joint_pos=opened.to(device),
-        joint_targets=(joint_pos + SQUEEZE * closing).clamp(lower, upper)[:, actuated].to(device),
+        joint_targets=(joint_pos + SQUEEZE * rates).clamp(lower, upper)[:, actuated].to(device),
     )
 
 
@@ -371,11 +375,10 @@ def _turned(pose: Tensor, yaw: Tensor) -> Tensor:
     return torch.cat((quat_rotate(yaw, pose[:, :3]), quat_mul(yaw, pose[:, 3:])), dim=1)
 
 
-def place_grasps(thing: GraspObject, grasps: GraspProposals) -> Tuple[Tensor, Tensor, Tensor]:
+def place_grasps(obj: GraspObject, grasps: GraspProposals) -> Tuple[Tensor, Tensor, Tensor]:
     """Object pose (P, 7), root pose (P, 7) and joint positions (P, 22), the object at rest above the world's origin."""
     rest = torch.tensor(grasps.rest_rotation)
-    vertices = thing.vertices
-    height = TABLE_HEIGHT + rest_heights(vertices, grasps.rest_rotation)
+    height = TABLE_HEIGHT + rest_heights(obj.vertices, grasps.rest_rotation)
     position = torch.tensor(np.stack([np.zeros_like(height), np.zeros_like(height), height], axis=1))
     root = torch.cat(
         (
@@ -387,12 +390,12 @@ def place_grasps(thing: GraspObject, grasps: GraspProposals) -> Tuple[Tensor, Te
     return torch.cat((position, rest), dim=1), root, torch.tensor(grasps.joint_pos)
 
 
-def holds(sim: GraspSim, objects: ObjectSet, grasps: Sequence[GraspProposals], **replay) -> List[np.ndarray]:
+def holds(sim: GraspSim, objects: ObjectSet, grasps: Sequence[GraspProposals], **replay: Any) -> List[np.ndarray]:
     """Which grasps hold their object: for each object (P,) bool.
 
     A grasp holds when, replayed (`replay_trials`, which has the other arguments), the object is lifted by 20 cm and
-    stays in the hand while the hand turns so that gravity pulls from all six directions in turn (`FULL_COURSE`): at the
+    stays in the hand while the hand turns so that gravity pulls from all six directions in turn (`FULL_MOTION`): at the
     end it has moved in the hand by less than `MAX_SLIP`, and never by more than `LOST_SLIP`.
     """
-    held = run_trials(sim, replay_trials(sim, objects, grasps, **replay), FULL_COURSE).held.cpu().numpy()
+    held = run_trials(sim, replay_trials(sim, objects, grasps, **replay), FULL_MOTION).held.cpu().numpy()
     return np.split(held, np.cumsum([len(g) for g in grasps])[:-1])

@@ -1,1 +1,1 @@
-"""Pictures without a screen or a GPU."""
+"""Rendering without a screen or a GPU."""

@@ -1,6 +1,6 @@
-"""Animations, film strips and contact sheets from rendered frames, with Pillow alone.
+"""Animations, film strips and contact sheets from rendered frames, with Pillow only.
 
-A frame is an (H, W, 3) uint8 array, sRGB. Files appear complete or not at all.
+A frame is an (H, W, 3) uint8 array, sRGB. Files are written completely or not at all.
 """
 
 import math
@@ -16,14 +16,17 @@ from resdex_tasks.utils.files import write_atomically
 MAX_GIF_FPS = 50
 """GIF times are hundredths of a second, and viewers slow down frames shorter than two of them."""
 PALETTE_PIXELS = 500_000
-"""How many pixels, from all frames alike, choose the colours of a GIF."""
+"""Pixels, sampled evenly from all frames, from which the colours of a GIF are chosen."""
 INK, PAPER = (45, 48, 54), (255, 255, 255)
 
 
 def write_gif(path: Union[str, Path], frames: Sequence[np.ndarray], fps: float) -> None:
     """Write an endless GIF that plays at the speed of `fps` frames per second.
 
-    Above MAX_GIF_FPS, frames are left out evenly. Pillow joins equal neighbours into one longer frame.
+    Above `MAX_GIF_FPS`, frames are left out evenly. Pillow joins equal neighbours into one longer frame.
+
+    Raises:
+        UserError: there are no frames, or the file cannot be written.
     """
     path = _checked(path, ".gif", frames)
     if not fps > 0:
@@ -46,7 +49,11 @@ def write_strip(
 ) -> None:
     """Write a PNG of `count` evenly spaced frames side by side, first and last included (all frames if fewer).
 
-    labels: one text for each of `frames`, such as "t = 1.50 s"; the chosen frames show theirs.
+    Args:
+        labels: a string for each of `frames`, such as "t = 1.50 s", which is drawn on it.
+
+    Raises:
+        UserError: there are no frames, or the file cannot be written.
     """
     path = _checked(path, ".png", frames)
     if labels is not None and len(labels) != len(frames):
@@ -59,7 +66,7 @@ def write_strip(
 
 
 def tile(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Put images of one size on a sheet, row by row; (rows * H, columns * W, 3) uint8, empty places white."""
+    """Put images of one size on a sheet, row by row: (rows * H, columns * W, 3) uint8, empty places white."""
     if not images or columns < 1:
         raise ValueError("a sheet needs at least one image and one column")
     height, width = images[0].shape[:2]
@@ -74,7 +81,7 @@ def tile(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def add_label(image: np.ndarray, text: str) -> np.ndarray:
-    """A copy of `image` with a small line of text on a light ground in its lower left corner."""
+    """A copy of `image` with a small line of text on a light background in its lower left corner."""
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas, "RGBA")
     size = max(10, canvas.height // 16)
@@ -98,7 +105,11 @@ def _with_one_palette(images: List[Image.Image]) -> List[Image.Image]:
 
 
 def _checked(path: Union[str, Path], suffix: str, frames: Sequence[np.ndarray]) -> Path:
-    """The path, if a file with that suffix can be written there and there is something to write."""
+    """The path, after a check that a file with that suffix can be written there.
+
+    Raises:
+        UserError: it cannot, or there are no frames.
+    """
     path = Path(path)
     if path.suffix.lower() != suffix:
         raise UserError(f"{path}: the file's name must end in {suffix}.")

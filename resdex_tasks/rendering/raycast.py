@@ -1,8 +1,8 @@
-"""Pictures of a MuJoCo scene without OpenGL: MuJoCo's CPU ray caster finds the surfaces, numpy shades them.
+"""Renders a MuJoCo scene without OpenGL: MuJoCo's CPU ray caster finds the surfaces, numpy shades them.
 
-Needs no screen, GPU, EGL or OSMesa. One warm key light with a soft shadow, a sky that darkens in corners (ambient
-occlusion), a light background into which distance fades. World frame z up, SI units. Textures and transparency are
-ignored: every visible geom is opaque and has one colour.
+It needs no screen, GPU, EGL or OSMesa. There are one warm key light with a soft shadow, a sky that darkens in corners
+(ambient occlusion), and a light background into which distant surfaces fade. World frame z up, SI units. Textures and
+transparency are ignored: every visible geom is opaque and has one colour.
 """
 
 import copy
@@ -23,7 +23,7 @@ PATTERN = 4
 SAME_SURFACE = 0.8
 """Cosine between normals above which neighbouring pixels are averaged."""
 LIFT = 2e-4
-"""m, a surface this close in front of a point does not shade it."""
+"""m: a surface this close in front of a point does not shade it."""
 
 KEY_LIGHT = np.array([1.08, 1.0, 0.89]) * 0.84
 SKY_LIGHT = np.array([0.93, 0.98, 1.06]) * 0.50
@@ -62,11 +62,16 @@ def render(
     geomgroup: Optional[Sequence[int]] = None,
     supersample: int = 1,
 ) -> np.ndarray:
-    """Draw `data`, whose geom poses must be current (mj_kinematics suffices); it and `model` are left untouched.
+    """Render a scene. The same input gives the same picture.
 
-    geomgroup: up to 6 flags, which of MuJoCo's geom groups to draw (the rest is hidden); None draws all.
-    supersample: rays per pixel along each axis; 2 smooths edges at two to three times the cost.
-    Returns (height, width, 3) uint8, sRGB. The same input gives the same picture.
+    Args:
+        model, data: the scene, whose geom poses must be current (mj_kinematics suffices); neither is changed.
+        width, height: size of the picture, pixels.
+        geomgroup: up to 6 flags, which of MuJoCo's geom groups to draw (the others are hidden); None draws all.
+        supersample: rays per pixel along each axis; 2 smooths edges at two to three times the cost.
+
+    Returns:
+        (height, width, 3) uint8, sRGB.
     """
     shape = (height * supersample, width * supersample)
     eye = np.asarray(camera.position, float)
@@ -106,12 +111,12 @@ def camera_rays(camera: Camera, width: int, height: int) -> np.ndarray:
 
 
 class _Caster:
-    """Casts bundles of rays on all CPUs, at the same hits as mj_ray.
+    """Casts bundles of rays on all CPUs, with the same hits as mj_ray.
 
     mj_multiRay in MuJoCo 3.17 drops hits: its test of body spheres and bounding angles misses parts of large meshes.
-    The casters therefore work on copies of the model where that test is off (body_bvhadr = -1) and skip geoms by a
-    conservative test of their own, sphere against cone, hiding what a bundle cannot meet in a spare geom group.
-    Every thread has its own copy of model and data, as mj_multiRay writes to the data's stack.
+    The threads therefore work on copies of the model where that test is off (body_bvhadr = -1), and skip geoms by a
+    conservative test, sphere against cone: geoms that a bundle cannot meet are hidden in a spare geom group. Every
+    thread has its own copy of model and data, as mj_multiRay writes to the data's stack.
     """
 
     HIDDEN, SHOWN = 5, 0
@@ -197,7 +202,7 @@ def _cast_camera(caster: _Caster, eye: np.ndarray, rays: np.ndarray) -> Tuple[np
 def _light(
     caster: _Caster, camera: Camera, geom: np.ndarray, point: np.ndarray, normal: np.ndarray, samples: int
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """Light that arrives at each pixel's surface: (H, W, 3) for diffuse colours, (H, W, 3) of the key light alone."""
+    """Light that arrives at each pixel's surface: all of it (H, W, 3), and that of the key light alone (H, W, 3)."""
     target = np.asarray(camera.target, float)
     reach = 10 * np.linalg.norm(target - camera.position)
     key = target + reach * _key_samples(camera, samples * PATTERN**2)
@@ -219,18 +224,18 @@ def _light(
     (open_key, open_sky), normal = _smooth(geom, normal, seen, full)
 
     facing = np.maximum(normal @ _unit(key.mean(0) - target), 0.0)
-    # A sky of cosine-weighted directions lights a tilted surface by the share of it that the surface faces.
-    share = 0.5 + 0.5 * normal[..., 2]
+    # A sky of cosine-weighted directions lights a tilted surface by the fraction of it that the surface faces.
+    facing_sky = 0.5 + 0.5 * normal[..., 2]
     key_light = (facing * open_key)[..., None] * KEY_LIGHT
-    sky_light = (share * (0.15 + 0.85 * open_sky))[..., None] * SKY_LIGHT
-    bounce = ((1 - share) * 0.9 + 0.1)[..., None] * BOUNCE_LIGHT
+    sky_light = (facing_sky * (0.15 + 0.85 * open_sky))[..., None] * SKY_LIGHT
+    bounce = ((1 - facing_sky) * 0.9 + 0.1)[..., None] * BOUNCE_LIGHT
     return key_light + sky_light + bounce, key_light
 
 
 def _reaches(
     caster: _Caster, lights: np.ndarray, index: np.ndarray, point: np.ndarray, wanted: np.ndarray
 ) -> np.ndarray:
-    """(H, W) bool: nothing stands between pixel's `point` and `lights[index]`; False where not `wanted`."""
+    """(H, W) bool: nothing is between a pixel's `point` and `lights[index]`; False where not `wanted`."""
     rows, columns = np.nonzero(wanted)
     result = np.zeros(wanted.shape, bool)
     if not len(rows):
@@ -251,28 +256,32 @@ def _reaches(
     return result
 
 
-def _smooth(geom: np.ndarray, normal: np.ndarray, part: np.ndarray, whole: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+def _smooth(geom: np.ndarray, normal: np.ndarray, part: np.ndarray, total: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Average over a block of neighbours on the same, similarly tilted surface.
 
-    part, whole: (C, H, W). Returns the ratio of their averages (C, H, W) and the normals (H, W, 3), facets rounded.
+    Args:
+        part, total: (C, H, W).
+
+    Returns:
+        the ratio of their averages (C, H, W), and the averaged normals (H, W, 3), which round off facets.
     """
     before = PATTERN // 2
     pad = (before, PATTERN - 1 - before)
     centre = np.moveaxis(normal, -1, 0).astype(np.float32)
     ids = np.pad(geom, pad, constant_values=-2)
-    planes = np.pad(np.concatenate([centre, part, whole]).astype(np.float32), ((0, 0), pad, pad))
+    planes = np.pad(np.concatenate([centre, part, total]).astype(np.float32), ((0, 0), pad, pad))
     height, width = geom.shape
-    total = np.zeros((len(planes), height, width), np.float32)
+    summed = np.zeros((len(planes), height, width), np.float32)
     for i in range(PATTERN):
         for j in range(PATTERN):
             window = planes[:, i : i + height, j : j + width]
             along = window[0] * centre[0] + window[1] * centre[1] + window[2] * centre[2]
             alike = (along > SAME_SURFACE) & (ids[i : i + height, j : j + width] == geom)
-            total += window * alike
-    rounded = np.moveaxis(total[:3], 0, -1)
+            summed += window * alike
+    rounded = np.moveaxis(summed[:3], 0, -1)
     rounded = rounded / np.maximum(np.linalg.norm(rounded, axis=-1, keepdims=True), 1e-6)
     middle = 3 + len(part)
-    return total[3:middle] / np.maximum(total[middle:], 1e-6), rounded
+    return summed[3:middle] / np.maximum(summed[middle:], 1e-6), rounded
 
 
 def _key_samples(camera: Camera, count: int) -> np.ndarray:
@@ -288,7 +297,7 @@ def _key_samples(camera: Camera, count: int) -> np.ndarray:
 
 
 def _sky_samples(count: int) -> np.ndarray:
-    """(count, 3) unit vectors above the horizon, as dense as the cosine to the vertical."""
+    """(count, 3) unit vectors above the horizon, their density proportional to the cosine to the vertical."""
     radius, angle = _spiral(count)
     radius = 0.98 * radius
     return np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1 - radius**2)], 1)
@@ -303,7 +312,11 @@ def _spiral(count: int) -> Tuple[np.ndarray, np.ndarray]:
 def _albedo(
     model: mujoco.MjModel, geom: np.ndarray, point: np.ndarray, normal: np.ndarray, footprint: np.ndarray
 ) -> np.ndarray:
-    """(H, W, 3) linear colours; fixed level surfaces are faintly checkered. footprint: (H, W) m per pixel."""
+    """(H, W, 3) linear colours; fixed level surfaces are faintly checkered.
+
+    Args:
+        footprint: (H, W) m per pixel.
+    """
     rgba = model.geom_rgba.copy()
     from_material = (model.geom_matid >= 0) & np.all(rgba == np.asarray(UNSET_RGBA, rgba.dtype), axis=1)
     rgba[from_material] = model.mat_rgba[model.geom_matid[from_material]]
@@ -311,7 +324,7 @@ def _albedo(
     fixed = (model.body_weldid[model.geom_bodyid] == 0)[geom] & (normal[..., 2] > 0.99)
     blur = np.maximum(footprint / CHECKER_CELL, 1e-3)[..., None]
     phase = point[..., :2] / CHECKER_CELL
-    # A square wave of period 2 along x and y, its edges as wide as a pixel: distance to the next whole number.
+    # A square wave of period 2 along x and y, its edges as wide as a pixel: distance to the nearest integer.
     edge = 0.5 - np.abs(phase - np.floor(phase) - 0.5)
     wave = np.where(np.floor(phase) % 2 == 0, 1.0, -1.0) * np.clip(edge / blur, 0, 1)
     return colour * (1 + CHECKER_CONTRAST * fixed * wave[..., 0] * wave[..., 1])[..., None]
@@ -324,7 +337,7 @@ def _highlight(camera: Camera, eye: np.ndarray, point: np.ndarray, normal: np.nd
 
 
 def _fade(camera: Camera, point: np.ndarray) -> np.ndarray:
-    """(H, W) in [0, 1]: how far a surface is lost in the background, by its distance from the target."""
+    """(H, W) in [0, 1]: how much a surface fades into the background, by its distance from the target."""
     target = np.asarray(camera.target, float)
     scale = np.linalg.norm(target - camera.position)
     ramp = np.clip((np.linalg.norm(point - target, axis=-1) / scale - 1.2) / 3.0, 0, 1)
@@ -332,7 +345,7 @@ def _fade(camera: Camera, point: np.ndarray) -> np.ndarray:
 
 
 def _background(shape: Tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) linear colours, light, a little bluer towards the top."""
+    """(H, W, 3) linear colours: light, a little bluer towards the top."""
     ramp = np.linspace(1, 0, shape[0])[:, None, None]
     return np.broadcast_to(((1 - ramp) * HORIZON + ramp * ZENITH) ** 2.2, (*shape, 3))
 

@@ -1,1 +1,1 @@
-"""Shape codes of objects and clusters on them (Sec. 4.3)."""
+"""Shape codes of objects, and clusters of objects by their codes (Sec. 4.3)."""

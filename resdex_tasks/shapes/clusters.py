@@ -13,7 +13,7 @@ from resdex_tasks.utils.files import write_atomically
 
 FORMAT = "resdex-clusters-1"
 RESTARTS = 10
-"""Runs of K-means from other first centres; the best is kept."""
+"""Runs of K-means, each from other random centres; the best is kept."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,12 @@ class Cluster:
     """One cluster."""
 
     size: int
-    """Its objects."""
+    """Number of its objects."""
     ranking: Tuple[str, ...]
-    """Its objects, the nearest to the centre first: where the first cannot be learned, the next takes its place."""
+    """Names of its objects, the nearest to the centre first: if the first cannot be learned, the next takes its
+    place."""
     distances: Tuple[float, ...]
-    """Distances of the ranked objects' codes to the centre, rising."""
+    """Distances of the ranked objects' codes to the centre, in ascending order."""
 
     @property
     def centre(self) -> str:
@@ -48,7 +49,7 @@ class Clusters:
     clusters: Tuple[Cluster, ...]
 
     def ranked(self, count: int) -> "Clusters":
-        """The same with the first so many of every ranking alone."""
+        """The same clusters with only the first `count` objects of every ranking."""
         clusters = (replace(c, ranking=c.ranking[:count], distances=c.distances[:count]) for c in self.clusters)
         return replace(self, clusters=tuple(clusters))
 
@@ -63,9 +64,13 @@ class Clusters:
 
 
 def check_k(k: int, objects: int) -> None:
-    """UserError: so many clusters cannot be made of so many objects."""
+    """Check that k clusters can be made of so many objects.
+
+    Raises:
+        UserError: they cannot.
+    """
     if type(k) is not int or k < 1:
-        raise UserError(f"k is {k!r}; it must be a whole number of at least 1")
+        raise UserError(f"k is {k!r}; it must be an integer of at least 1")
     if k > objects:
         raise UserError(f"k is {k}, but there are {objects} objects; k can be at most that")
 
@@ -78,20 +83,21 @@ def cluster(
     encoder: str = "",
     objects: Optional[Mapping[str, Any]] = None,
 ) -> Clusters:
-    """K-means (Lloyd) on codes (N, 64), the best of ten starts.
+    """K-means (Lloyd) on codes (N, 64), the best of `RESTARTS` runs.
 
     Args:
-        names: of the N objects.
-        seed: of the starts.
-        encoder, objects: noted in the result, see `Clusters`.
+        names: names of the N objects.
+        seed: seed of the runs' first centres.
+        encoder, objects: recorded in the result, see `Clusters`.
 
-    UserError: k is larger than the number of objects or of different codes, or not positive.
+    Raises:
+        UserError: k is not positive, or larger than the number of objects or of different codes.
     """
     from sklearn.cluster import KMeans  # slow to import, and needed by nothing else
 
     check_k(k, len(names))
     if type(seed) is not int or not 0 <= seed < 2**32:
-        raise UserError(f"the seed is {seed!r}; it must be a whole number from 0 to {2**32 - 1}")
+        raise UserError(f"the seed is {seed!r}; it must be an integer from 0 to {2**32 - 1}")
     different = len(np.unique(codes, axis=0))
     if k > different:
         raise UserError(f"k is {k}, but the {len(names)} objects have only {different} different codes")
@@ -116,7 +122,11 @@ def assign(names: Sequence[str], clusters: Clusters) -> Dict[str, int]:
 
 
 def write_clusters(path: Path, clusters: Clusters, command: Optional[str] = None) -> None:
-    """Write clusters as YAML, with the command that made them. UserError: the file cannot be written."""
+    """Write clusters as YAML, with the command that made them.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     state = {
         "format": FORMAT,
         "encoder": clusters.encoder,
@@ -139,7 +149,11 @@ def write_clusters(path: Path, clusters: Clusters, command: Optional[str] = None
 def read_clusters(path: Path, encoder: Optional[str] = None) -> Clusters:
     """Read a file of clusters.
 
-    UserError: it is missing or not such a file, or its encoder is not that of the id `encoder` (None: any).
+    Args:
+        encoder: the id that its encoder must have; None: any.
+
+    Raises:
+        UserError: it is missing, is no such file, or is of another encoder.
     """
     if not path.is_file():
         raise UserError(f"no file of clusters {path}")
@@ -169,5 +183,5 @@ def read_clusters(path: Path, encoder: Optional[str] = None) -> Clusters:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
         raise UserError(f"{path} is not a readable file of clusters: {what}") from error
     if encoder is not None and found.encoder != encoder:
-        raise UserError(f"{path} holds clusters of encoder {found.encoder}, not of {encoder}; make them anew")
+        raise UserError(f"{path} holds clusters of encoder {found.encoder}, not of {encoder}; make them again")
     return found

@@ -1,4 +1,4 @@
-"""Shape codes of object sets, kept in files that know which encoder made them and of which shapes."""
+"""Shape codes of object sets, and the files that hold them with their encoder's id and the shapes' hashes."""
 
 import dataclasses
 import sys
@@ -17,12 +17,12 @@ from resdex_tasks.utils.files import read_arrays, write_atomically
 
 FORMAT = "resdex-codes-1"
 FEW = 200
-"""Objects that are encoded in a second or so: no progress is shown."""
+"""Fewer objects than this are encoded within about a second, so no progress is shown."""
 
 
 @dataclasses.dataclass(frozen=True)
 class CodeFile:
-    """What a file of codes holds."""
+    """The content of a file of codes."""
 
     encoder: str
     """The id of the encoder."""
@@ -41,7 +41,8 @@ class CodeFile:
 def encode(objects: ObjectSet, encoder: ObjectEncoder, known: Optional[CodeFile] = None) -> CodeFile:
     """The codes of the objects, in their order; those of shapes that `known` holds are taken from there.
 
-    UserError: `known` is of another encoder.
+    Raises:
+        UserError: `known` is of another encoder.
     """
     if known is not None and known.encoder != encoder.id:
         raise UserError(f"these codes are of encoder {known.encoder}, not of {encoder.id}")
@@ -63,7 +64,11 @@ def with_codes(objects: ObjectSet, codes: Sequence[np.ndarray]) -> ObjectSet:
 
 
 def write_codes(path: Path, file: CodeFile) -> None:
-    """Write a file of codes (npz). UserError: it cannot be written."""
+    """Write a file of codes (npz).
+
+    Raises:
+        UserError: it cannot be written.
+    """
     arrays = {
         "format": np.array(FORMAT),
         "encoder": np.array(file.encoder),
@@ -82,8 +87,11 @@ def write_codes(path: Path, file: CodeFile) -> None:
 def read_codes(path: Path, encoder: Optional[str] = None) -> CodeFile:
     """Read a file of codes, without executing anything in it.
 
-    UserError: it is missing or not such a file, or the codes are not those of the encoder with the id `encoder` (None:
-    of any).
+    Args:
+        encoder: the id that its encoder must have; None: any.
+
+    Raises:
+        UserError: it is missing, is no such file, or is of another encoder.
     """
     if not path.is_file():
         raise UserError(f"no file of codes {path}")
@@ -101,9 +109,11 @@ def read_codes(path: Path, encoder: Optional[str] = None) -> CodeFile:
 
 
 def add_codes(path: Path, objects: ObjectSet, encoder: ObjectEncoder) -> CodeFile:
-    """Write the codes of the objects to a file, which keeps those that it has of objects of other names.
+    """Write the codes of the objects to a file, which keeps its codes of objects with other names.
 
-    UserError: it cannot be written, or holds something else, or codes of another encoder; nothing is computed then.
+    Raises:
+        UserError: it cannot be written, or holds something else, or codes of another encoder, in which case nothing is
+            computed.
     """
     known = read_codes(path, encoder.id) if path.is_file() else None
     file = _from_cache(objects, encoder)
@@ -121,9 +131,9 @@ def cache_file(encoder: ObjectEncoder) -> Path:
 
 
 def cached_codes(objects: ObjectSet, encoder: ObjectEncoder) -> np.ndarray:
-    """(N, 64) float32 codes, from `cache_file` as far as it has these shapes; it gains the others.
+    """(N, 64) float32 codes. Those of shapes in `cache_file` are read from there; the others are computed and added.
 
-    A cache that is damaged is said and begun anew; one that cannot be written is said and done without.
+    A damaged cache is replaced, and one that cannot be written is not used; either prints a line.
     """
     return _from_cache(objects, encoder).codes
 
@@ -136,7 +146,7 @@ def _from_cache(objects: ObjectSet, encoder: ObjectEncoder) -> CodeFile:
         try:
             known = read_codes(path, encoder.id)
         except UserError as error:
-            print(f"shape codes are computed anew: {error}")
+            print(f"shape codes are computed again: {error}")
     file = encode(objects, encoder, known)
     if known is None or not set(file.shapes) <= set(known.shapes):
         try:
@@ -148,13 +158,13 @@ def _from_cache(objects: ObjectSet, encoder: ObjectEncoder) -> CodeFile:
 
 
 def _union(known: CodeFile, file: CodeFile) -> CodeFile:
-    """Every shape of both once."""
+    """Every shape of both files, once."""
     have = set(known.shapes)
     return _joined(known, range(len(known.names)), file, [i for i, s in enumerate(file.shapes) if s not in have])
 
 
 def _joined(one: CodeFile, rows: Sequence[int], two: CodeFile, more: Sequence[int]) -> CodeFile:
-    """These rows of one file, and those of another."""
+    """The given rows of two files, one after the other."""
     return CodeFile(
         one.encoder,
         (*(one.names[i] for i in rows), *(two.names[i] for i in more)),

@@ -1,7 +1,8 @@
 """The PointNet autoencoder behind the 64-d shape code, and the file that holds a trained one.
 
-The encoder sees points on the object's surface, in the object's frame and in metres divided by one constant: nothing is
-centred, turned or normalised per object, so the code tells objects of different size or attitude in their frame apart.
+The encoder sees points on the object's surface, in the object's frame and in metres divided by one constant. Nothing is
+centred, turned or normalised per object, so objects that differ in size or in orientation in their frame get different
+codes.
 """
 
 import hashlib
@@ -16,14 +17,14 @@ from torch import Tensor, nn
 from resdex_tasks.objects.geometry.surface import surface_points
 from resdex_tasks.objects.object_set import CODE_SIZE, GraspObject
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.files import read_plain, write_atomically
+from resdex_tasks.utils.files import read_plain, write_plain
 from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
 
 FORMAT = "resdex-encoder-1"
 SHIPPED_ENCODER = CHECKPOINT_DIR / "object_encoder.pth"
 """Trained on the zoo's training objects."""
 LENGTH_UNIT = 0.1
-"""m: the points that the network sees are in this unit, which makes them of order one."""
+"""m: unit of the points that the network sees, so that they are of order one."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class EncoderSizes:
     """Layer sizes of the autoencoder."""
 
     point_layers: Tuple[int, ...] = (64, 128, 256)
-    """Per-point MLP, from the 3 coordinates on; max-pooled at the end (PointNet, Qi et al. 2017)."""
+    """Layers of the per-point MLP after the 3 coordinates; max-pooled at the end (PointNet, Qi et al. 2017)."""
     code_layers: Tuple[int, ...] = (256,)
     """Hidden layers between the pooled feature and the code."""
     decoder_layers: Tuple[int, ...] = (256, 256)
@@ -81,26 +82,26 @@ def chamfer(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mean_distance(points: Tensor, others: Tensor, index: Tensor) -> Tensor:
-    """(B,) mean distance of points (B, N, 3) to the others (B, M, 3) of index (B, N)."""
+    """(B,) mean distance of points (B, N, 3) from those of `others` (B, M, 3) that `index` (B, N) selects."""
     offset = points - others.gather(1, index[..., None].expand(-1, -1, 3))
     return (offset.square().sum(-1) + 1e-12).sqrt().mean(dim=1)  # the constant keeps the gradient finite at 0
 
 
 @dataclass
 class ObjectEncoder:
-    """A trained autoencoder and how it is to be used."""
+    """A trained autoencoder, with what it takes to compute codes."""
 
     network: PointAutoencoder
     mean: Tensor
-    """(64,) of the training set's codes as the network gives them."""
+    """(64,) mean of the training set's codes as the network returns them."""
     std: Tensor
     """(64,) their standard deviations."""
     points: int
     """Surface points that are encoded."""
     seed: int
-    """Of these points."""
+    """Seed of these points."""
     training: Dict[str, Any] = field(default_factory=dict)
-    """What made it: objects, settings, versions, losses; plain data."""
+    """How it was trained: objects, settings, versions, losses; plain data."""
 
     def __post_init__(self) -> None:
         self.network.eval()
@@ -108,7 +109,7 @@ class ObjectEncoder:
 
     @property
     def id(self) -> str:
-        """12 hexadecimal digits of everything that decides the codes; the decoder does not."""
+        """12 hexadecimal digits: a hash of everything that the codes depend on, which the decoder is not."""
         digest = hashlib.sha256(repr((LENGTH_UNIT, self.points, self.seed)).encode())
         for part in (self.network.points, self.network.code):
             for name, weight in part.state_dict().items():
@@ -118,7 +119,7 @@ class ObjectEncoder:
         return digest.hexdigest()[:12]
 
     def encode_points(self, points: Tensor) -> Tensor:
-        """(B, N, 3) metres -> codes (B, 64): each number of those of the training set has mean 0 and deviation 1."""
+        """(B, N, 3) metres -> codes (B, 64), which have mean 0 and standard deviation 1 over the training set."""
         return (self.network.encode(points / LENGTH_UNIT) - self.mean) / self.std
 
     def reconstruct(self, codes: Tensor) -> Tensor:
@@ -126,19 +127,22 @@ class ObjectEncoder:
         return self.network.decode(codes * self.std + self.mean) * LENGTH_UNIT
 
     def surface(self, obj: GraspObject) -> np.ndarray:
-        """(N, 3) float32, metres: the points of `obj` that are encoded, always the same."""
+        """(N, 3) float32, metres: the points of `obj` that are encoded, the same ones every time."""
         return surface_points(obj, self.points, self.seed)
 
     def encode(self, obj: GraspObject) -> np.ndarray:
-        """(64,) float32: the shape code. One object at a time, so that its code does not depend on its company."""
+        """(64,) float32: the shape code. Objects are encoded one by one, so that no code depends on the batch."""
         with torch.no_grad():
             return self.encode_points(torch.from_numpy(self.surface(obj))[None])[0].numpy()
 
 
 def write_encoder(path: Path, encoder: ObjectEncoder) -> None:
-    """Write an encoder as a self-describing file of plain data. UserError: it cannot be written.
+    """Write an encoder as a self-describing file of plain data.
 
-    The decoder, the larger half, which no code depends on, is stored in half precision.
+    The decoder, the larger half, on which no code depends, is stored in half precision.
+
+    Raises:
+        UserError: it cannot be written.
     """
     weights = {
         name: weight.half() if name.startswith("decoder.") else weight.float()
@@ -156,7 +160,7 @@ def write_encoder(path: Path, encoder: ObjectEncoder) -> None:
         "id": encoder.id,
         "training": encoder.training,
     }
-    write_atomically(path, lambda partial: torch.save(state, partial))
+    write_plain(path, state)
 
 
 def read_encoder(name: str) -> ObjectEncoder:
@@ -176,9 +180,9 @@ def read_encoder(name: str) -> ObjectEncoder:
         network = PointAutoencoder(EncoderSizes(**sizes))
         network.load_state_dict({key: weight.float() for key, weight in state["weights"].items()})
         encoder = ObjectEncoder(network, state["mean"], state["std"], state["points"], state["seed"], state["training"])
-        whole = encoder.id == state["id"] and state["length_unit"] == LENGTH_UNIT
+        intact = encoder.id == state["id"] and state["length_unit"] == LENGTH_UNIT
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path} is an incomplete encoder: {str(error).splitlines()[0]}") from error
-    if not whole:
+    if not intact:
         raise UserError(f"{path} was changed after it was written: its weights are not those of encoder {state['id']}")
     return encoder

@@ -1,4 +1,4 @@
-"""Trains the autoencoder of `encoder.py` on an object set; can be stopped and goes on bit-exactly."""
+"""Trains the autoencoder of `encoder.py` on an object set; a training that was stopped resumes bit-exactly."""
 
 import hashlib
 import math
@@ -26,16 +26,16 @@ from resdex_tasks.shapes.encoder import (
     write_encoder,
 )
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.files import read_plain, write_atomically
+from resdex_tasks.utils.files import read_plain, write_plain
 
 STATE_FORMAT = "resdex-encoder-training-1"
 POOL = 2048
-"""Surface points of each object; every step draws from them."""
+"""Surface points of each object, from which every step draws."""
 WARMUP_STEPS = 100
 LEAST_STD = 0.2
-"""Of a number of the codes, as a part of the median one."""
+"""Least standard deviation by which an entry of the codes is divided, as a fraction of the median one."""
 LINE_INTERVAL = 30.0
-"""s between two lines where the output is no terminal."""
+"""s between two lines of progress where the output is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,17 @@ class EncoderTraining:
 
     epochs: int = 72
     batch: int = 16
-    """Objects in a step."""
+    """Objects in one step."""
     points: int = 512
-    """Points that the encoder sees, and as many others that the reconstruction is compared with."""
+    """Points that the encoder sees; the reconstruction is compared with as many others."""
     learning_rate: float = 1e-3
-    """Greatest one: it rises over the first steps and falls to nothing along a cosine."""
+    """The greatest one: it rises over the first steps, then falls to 0 along a cosine."""
     turned: float = 0.1
-    """Part of the examples that are turned at random about all axes. A code belongs to the object in its own frame, so
-    a turned object is another shape, not the same one again: the network meets shapes from any convention of frames
+    """Fraction of the examples that are turned at random about all axes. A code belongs to the object in its own frame,
+    so a turned object is another shape, not the same one again: the network meets shapes from any convention of frames
     (which side of a mug is up), and not only those of the training set."""
     encoded_points: int = 1024
-    """Points that are encoded once the training is over: more than in training, so that a code hardly depends on
-    which they are."""
+    """Points that the trained encoder encodes: more than in training, so that a code hardly depends on the sample."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -81,16 +80,16 @@ def train_encoder(
 ) -> ObjectEncoder:
     """Train an autoencoder on a set's surface points.
 
-    The folder `out` gets `training.pth` after every epoch and, at the end, `encoder.pth`. A training that finds its own
-    `training.pth` there goes on from it and ends as if it had never been interrupted.
+    `training.pth` is written to the folder `out` after every epoch and, at the end, `encoder.pth`. A training that
+    finds its own `training.pth` there resumes from it and ends as if it had never been interrupted.
 
     Args:
         about: plain data to keep in the file, such as the objects' configuration and the command.
-        stop_after: epochs in all after which to stop early, as Ctrl-C would: for tests.
+        stop_after: total number of epochs after which to stop early, as Ctrl-C would: for tests.
 
     Raises:
         UserError: `out` cannot be written, or holds a training with other settings or objects.
-        KeyboardInterrupt: the training was stopped; `training.pth` holds the last whole epoch.
+        KeyboardInterrupt: the training was stopped; `training.pth` holds the last complete epoch.
     """
     sizes = sizes or EncoderSizes()
     torch.manual_seed(settings.seed)
@@ -119,7 +118,7 @@ def train_encoder(
             if state["identity"].get(key) != value:
                 raise UserError(
                     f"{path} was begun with {key}={state['identity'].get(key)}, not {value}; "
-                    "give the same settings to go on, or another folder to begin anew"
+                    "give the same settings to resume, or another folder to start again"
                 )
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
@@ -144,7 +143,7 @@ def train_encoder(
             "losses": losses,
             "seconds": seconds,
         }
-        write_atomically(path, lambda partial, state=state: torch.save(state, partial))
+        write_plain(path, state)
         progress.show(losses)
     progress.close()
 
@@ -171,7 +170,7 @@ def finished(
     codes = torch.from_numpy(np.stack([encoder.encode(obj) for obj in objects]))
     encoder.mean = codes.mean(dim=0)
     std = codes.std(dim=0, unbiased=False)
-    # a number that hardly varies must not become the loudest; of a single object, none does
+    # an entry that hardly varies must not be blown up; over a single object, none varies
     encoder.std = std.clamp(min=max(LEAST_STD * float(std.median()), 1e-6))
     return encoder
 
@@ -184,7 +183,8 @@ def _epoch(
     settings: EncoderTraining,
     step: int,
 ) -> float:
-    """Once through all objects, from step number `step` on; the mean Chamfer distance, in `LENGTH_UNIT`."""
+    """One pass over all objects, beginning with step number `step`; returns the mean Chamfer distance in
+    `LENGTH_UNIT`."""
     order = torch.randperm(len(pool), generator=generator)
     total_steps = settings.epochs * -(-len(pool) // settings.batch)
     total = 0.0
@@ -192,7 +192,7 @@ def _epoch(
         rate = min(1.0, (step + 1) / WARMUP_STEPS) * (1 + math.cos(math.pi * step / total_steps)) / 2
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate
-        # the points compared with are others than those seen: the code describes the surface, not the sample
+        # compared with other points than those seen: the code is to describe the surface, not the sample
         drawn = torch.randperm(POOL, generator=generator)[: 2 * settings.points]
         points = pool[chosen.to(pool.device)][:, drawn.to(pool.device)]
         points = points @ _turns(len(chosen), settings.turned, generator).to(pool.device)
@@ -206,10 +206,10 @@ def _epoch(
     return total / len(pool)
 
 
-def _turns(count: int, share: float, generator: torch.Generator) -> Tensor:
-    """(count, 3, 3) rotations: uniformly random ones for about the given share, the identity for the others."""
+def _turns(count: int, fraction: float, generator: torch.Generator) -> Tensor:
+    """(count, 3, 3) rotations: uniformly random ones for about the given fraction, the identity for the others."""
     quat = torch.nn.functional.normalize(torch.randn(count, 4, generator=generator), dim=1)
-    keep = torch.rand(count, generator=generator) >= share
+    keep = torch.rand(count, generator=generator) >= fraction
     quat[keep] = torch.tensor([0.0, 0.0, 0.0, 1.0])
     v, w = quat[:, :3], quat[:, 3]
     cross = torch.zeros(count, 3, 3)
@@ -225,7 +225,7 @@ def _pool(objects: ObjectSet, seed: int) -> Tensor:
 
 
 def _hash_of(objects: ObjectSet) -> str:
-    """Changes with any object's shape, and with their order."""
+    """A hash that changes with any object's shape, and with their order."""
     return hashlib.sha256("".join(shape_hash(obj) for obj in objects).encode()).hexdigest()[:12]
 
 
@@ -240,7 +240,7 @@ def _versions() -> Dict[str, str]:
 
 
 class _Progress:
-    """A bar on a terminal; elsewhere a line every half minute. Both say loss and time left."""
+    """A bar on a terminal; elsewhere a line every half minute. Both show loss and time left."""
 
     def __init__(self, epochs: int, done: int) -> None:
         self._bar = tqdm(total=epochs, initial=done, unit="epoch", disable=not sys.stderr.isatty())

@@ -5,14 +5,14 @@ All tensors are float32 on `device` with the environment as first axis (N).
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import List
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from resdex_tasks.utils.config_reader import setting
+from resdex_tasks.utils.config_reader import bounds
 
 TABLE_HEIGHT = 0.6
 """m, A.1: the table is 60 cm tall."""
@@ -32,13 +32,13 @@ class WristLaw:
     the mass of the whole hand. The paper's stack reaches about 0.28 m/s at full action within a few milliseconds.
     """
 
-    max_force: float = setting(above=0)
+    max_force: float = field(metadata=bounds(above=0))
     """N at full action, along each axis."""
-    max_torque: float = setting(above=0)
+    max_torque: float = field(metadata=bounds(above=0))
     """Nm at full action, about each axis."""
-    linear_damping: float = setting(above=0)
+    linear_damping: float = field(metadata=bounds(above=0))
     """N s / m"""
-    angular_damping: float = setting(above=0)
+    angular_damping: float = field(metadata=bounds(above=0))
     """Nm s / rad"""
 
     @property

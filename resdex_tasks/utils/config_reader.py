@@ -1,17 +1,16 @@
 """Typed settings: from plain mappings to frozen dataclasses, with one wording for every value that does not fit.
 
-A settings class is a dataclass whose fields may be made by `setting`, which holds their bounds:
+A settings class is a dataclass whose fields may have `bounds`:
 
     @dataclass(frozen=True)
     class WristLaw:
-        max_force: float = setting(above=0)
+        max_force: float = field(metadata=bounds(above=0))
 
     read_config(WristLaw, {"maxForce": -1}, "task.env.wrist")
     # UserError: task.env.wrist.maxForce is -1; it must be a positive number
 """
 
 import dataclasses
-import functools
 import math
 import re
 import typing
@@ -57,12 +56,9 @@ class Bounds:
         )
 
 
-def setting(default: Any = dataclasses.MISSING, **bounds: Any) -> Any:
-    """A field of a settings class: its default, if it may be left out, and the fields of `Bounds`."""
-    metadata = {_BOUNDS: Bounds(**bounds)}
-    if isinstance(default, (list, dict)):
-        return dataclasses.field(default_factory=functools.partial(type(default), default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+def bounds(**values: Any) -> Dict[str, Bounds]:
+    """Metadata of a field: the fields of `Bounds`."""
+    return {_BOUNDS: Bounds(**values)}
 
 
 def camel_case(name: str) -> str:
@@ -105,6 +101,8 @@ def check_known(cls: Type, values: Mapping[str, Any], where: str) -> None:
     Raises:
         UserError: a known key holds a value that does not fit.
     """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where} is {shown(values)}; it must be a group of settings")
     types = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         if field.name in values:
@@ -119,38 +117,38 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
-def expected(kind: Any, bounds: Bounds) -> str:
+def expected(kind: Any, limits: Bounds) -> str:
     """What a value of this type and these bounds must be, to complete "it must be"."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Union:
-        return " or ".join(dict.fromkeys(expected(a, bounds) for a in arguments))
+        return " or ".join(dict.fromkeys(expected(a, limits) for a in arguments))
     if kind is type(None):
         return "null"
     if origin in (list, tuple):
-        count = f"{bounds.length} " if bounds.length else "at least one of the " if bounds.filled else ""
-        entries = ", ".join(bounds.choices) if bounds.choices else _range(_PLURAL.get(arguments[0], "entries"), bounds)
-        return f"a list of {count}{entries}"
+        count = f"{limits.length} " if limits.length else ""
+        entries = ", ".join(limits.choices) if limits.choices else _range(_PLURAL.get(arguments[0], "entries"), limits)
+        return f"a {'non-empty ' if limits.filled else ''}list of {count}{entries}"
     if origin is dict:
         return "a group of settings"
-    if kind is str and bounds.choices:
-        return _either(bounds.choices)
+    if kind is str and limits.choices:
+        return _either(limits.choices)
     if kind is bool:
         return "true or false"
     if kind is str:
         return "a string"
-    return _range("an integer" if kind is int else "a number", bounds)
+    return _range("an integer" if kind is int else "a number", limits)
 
 
-def _range(noun: str, bounds: Bounds) -> str:
-    if bounds.above == 0 and bounds.at_most is None:
+def _range(noun: str, limits: Bounds) -> str:
+    if limits.above == 0 and limits.at_most is None:
         return noun.replace("a number", "a positive number").replace("numbers", "positive numbers")
-    if bounds.above is not None:
-        return f"{noun} above {bounds.above:g}" + ("" if bounds.at_most is None else f" and up to {bounds.at_most:g}")
-    if bounds.at_least is not None and bounds.at_most is not None:
-        return f"{noun} from {bounds.at_least:g} to {bounds.at_most:g}"
-    if bounds.at_least is not None:
-        return f"{noun} of at least {bounds.at_least:g}"
-    return noun if bounds.at_most is None else f"{noun} of at most {bounds.at_most:g}"
+    if limits.above is not None:
+        return f"{noun} above {limits.above:g}" + ("" if limits.at_most is None else f" and up to {limits.at_most:g}")
+    if limits.at_least is not None and limits.at_most is not None:
+        return f"{noun} from {limits.at_least:g} to {limits.at_most:g}"
+    if limits.at_least is not None:
+        return f"{noun} of at least {limits.at_least:g}"
+    return noun if limits.at_most is None else f"{noun} of at most {limits.at_most:g}"
 
 
 def _either(words: Sequence[str]) -> str:
@@ -161,12 +159,12 @@ def _bounds(field: Any) -> Bounds:
     return field.metadata.get(_BOUNDS, Bounds())
 
 
-def _convert(kind: Any, value: Any, where: str, bounds: Bounds, spelling: Callable[[str], str]) -> Any:
+def _convert(kind: Any, value: Any, where: str, limits: Bounds, spelling: Callable[[str], str]) -> Any:
     if dataclasses.is_dataclass(kind):
         return read_config(kind, value, where, spelling)
     fits, converted = _fit(kind, value)
-    if not fits or not bounds.allow(converted):
-        raise UserError(f"{where} is {shown(value)}; it must be {expected(kind, bounds)}")
+    if not fits or not limits.allow(converted):
+        raise UserError(f"{where} is {shown(value)}; it must be {expected(kind, limits)}")
     return converted
 
 

@@ -79,8 +79,22 @@ def check_can_write(path: Path) -> None:
         raise UserError(f"cannot write {path}: there is no folder {path.parent}")
 
 
+def write_plain(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a dict of plain values and tensors with `torch.save`; equal dicts give equal files.
+
+    Raises:
+        UserError: it cannot be written; nothing is left behind.
+    """
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:  # given a path, torch would write the partial file's name into the file
+            torch.save(state, file)
+
+    write_atomically(path, write)
+
+
 def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
-    """The dict in a file of `torch.save`, onto the CPU; its "format" must be `mark`.
+    """The dict in a file of `write_plain`, onto the CPU; its "format" must be `mark`.
 
     Args:
         what: what the file should be, for messages.

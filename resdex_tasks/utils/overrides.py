@@ -8,7 +8,7 @@ import yaml
 
 from resdex_tasks.utils.errors import UserError
 
-_BARE = re.compile(r"(?!(nan|inf)$)([A-Za-z]|\.{0,2}/)[A-Za-z0-9_./-]*", re.IGNORECASE)
+_BARE = re.compile(r"(?!(nan|inf|true|false|null)$)([A-Za-z]|\.{0,2}/)[A-Za-z0-9_./-]*", re.IGNORECASE)
 """Strings that need no quotes, those that yaml takes for something else aside."""
 
 

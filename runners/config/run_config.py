@@ -5,7 +5,7 @@ import difflib
 import importlib.util
 import os
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -20,7 +20,7 @@ from resdex_tasks.grasp_task import TaskConfig
 from resdex_tasks.objects.sources import ObjectsConfig, read_objects_config
 from resdex_tasks.observations import layout
 from resdex_tasks.sims.registry import read_sim_config, simulator_entry
-from resdex_tasks.utils.config_reader import read_config, setting
+from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides
 from resdex_tasks.utils.paths import CFG_DIR, SHIPPED
@@ -38,12 +38,12 @@ class TaskSettings:
     """The configuration's group `task`."""
 
     name: str
-    stage: Optional[int] = setting(at_least=1, at_most=2)
+    stage: Optional[int] = field(metadata=bounds(at_least=1, at_most=2))
     """Reward stage of the hyper-policy (Sec. 4.4)."""
     next: Optional[str]
     """The task that follows by itself (`follow_up`)."""
-    num_envs: int = setting(at_least=1)
-    max_iterations: int = setting(at_least=1)
+    num_envs: int = field(metadata=bounds(at_least=1))
+    max_iterations: int = field(metadata=bounds(at_least=1))
     codes: Optional[str]
     env: TaskConfig
 
@@ -55,10 +55,10 @@ class CommandSettings:
     task_name: str
     runs_dir: str
     experiment: str
-    num_envs: int = setting(at_least=1)
-    seed: int = setting(at_least=-1, at_most=2**32 - 1)
+    num_envs: int = field(metadata=bounds(at_least=1))
+    seed: int = field(metadata=bounds(at_least=-1, at_most=2**32 - 1))
     torch_deterministic: bool
-    max_iterations: Optional[int] = setting(at_least=1)
+    max_iterations: Optional[int] = field(metadata=bounds(at_least=1))
     experts: Union[str, List[str]]
     stage1: str
     follow_up: bool
@@ -68,8 +68,8 @@ class CommandSettings:
     headless: bool
     test: bool
     checkpoint: str
-    episodes_per_object: int = setting(at_least=1)
-    num_episodes: Optional[int] = setting(at_least=1)
+    episodes_per_object: int = field(metadata=bounds(at_least=1))
+    num_episodes: Optional[int] = field(metadata=bounds(at_least=1))
     capture_video: bool
     wandb_activate: bool
     wandb_project: str
@@ -240,9 +240,9 @@ def _typed(
     }
     plain.update(seed=seed, **devices)
     params = plain["train"]["params"]
+    check_params(params)
     params["seed"] = seed
     params["config"].update(device=devices["rl_device"], device_name=devices["rl_device"])
-    check_params(params)
     objects = read_objects_config(plain["objects"])
     command = CommandSettings(**{**vars(command), "seed": seed, **devices})
     return RunConfig(command, task, sim, sim_name, objects, params, plain, given, notice, checkpoint, read)
@@ -259,6 +259,10 @@ def _check(config: RunConfig) -> None:
         raise UserError(f"experts is '{command.experts}'; it must be a list of checkpoints: experts=[a.pth,b.pth]")
     if command.experts != SHIPPED and not config.mixes:
         raise UserError(f"experts={config.overrides.get('experts')} are for a hyper-policy: task=ResDexHyper")
+    actors = config.params["config"]["num_actors"]
+    for key, count in (("task.env.numEnvs", config.task.env.num_envs), ("train.params.config.num_actors", actors)):
+        if count != command.num_envs:
+            raise UserError(f"{key} is {count}; num_envs={command.num_envs} says how many environments there are")
     if command.multi_gpu:
         if not command.experiment:
             raise UserError("multi_gpu=True needs experiment=NAME, which all its processes share")

@@ -45,11 +45,15 @@ def success_rate(successes: np.ndarray, objects: np.ndarray) -> Estimate:
 
     Returns:
         The rate with Wilson's interval where all episodes are of one object, else with the interval bootstrapped over
-        the objects, which is never narrower than Wilson's.
+        the objects, which is never narrower than Wilson's. Where all episodes ended alike, the bootstrap has nothing
+        to draw from: the interval is then Wilson's over the objects, as if each had one episode.
     """
     low, high = wilson_interval(int(successes.sum()), len(successes))
     interval = _bootstrap(successes.astype(np.float64), objects)
-    if interval is not None:
+    if interval is not None and successes.all() == successes.any():
+        count = len(np.unique(objects))
+        low, high = wilson_interval(count * int(successes[0]), count)
+    elif interval is not None:
         low, high = min(low, interval[0]), max(high, interval[1])
     return Estimate(float(successes.mean()), low, high)
 

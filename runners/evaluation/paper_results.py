@@ -1,7 +1,7 @@
 """What was published of these tables, in percent, on DexGraspNet in Isaac Gym: other objects and another simulator.
 
 Success on (train, unseen objects of seen categories, unseen categories). The success criterion is not stated by the
-paper; its code counts what is *latched* here.
+paper; its code counts what is *success once* here.
 """
 
 from typing import Dict, Tuple

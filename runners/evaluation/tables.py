@@ -165,10 +165,7 @@ def residual_table(
 def quality_table(by_k: Mapping[int, Results], split: str = "unseen_category") -> str:
     """Table 5: grasp quality D by the number of experts k, lower is better; the paper shows unseen categories."""
     ks = sorted(by_k)
-    cells = [
-        _cell(by_k[k], split, lambda row: quality(row.quality), lambda row: row.quality and row.quality.value)
-        for k in ks
-    ]
+    cells = [_cell(by_k[k], split, lambda row: quality(row.quality), _quality_value) for k in ks]
     return markdown_table([(f"D ({SPLIT_TITLES[split]})", *(f"k = {k}" for k in ks)), ("ResDex", *cells)])
 
 

@@ -78,7 +78,7 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
     monitor = TrainingMonitor()
     vec_env.register(task, command.rl_device)
     try:
-        agent = _build_agent(config, start, task, monitor, folder)
+        agent = build_agent(config, start, task, monitor, folder)
     except UserError:
         if new:
             shutil.rmtree(folder, ignore_errors=True)
@@ -115,7 +115,7 @@ def _make_task(config: RunConfig, objects: ObjectSet, seed: int) -> GraspTask:
     return make_task(env, config.sim_name, config.sim, objects, num_envs, seed, config.command.sim_device)
 
 
-def _build_agent(
+def build_agent(
     config: RunConfig, start: WarmStart, task: GraspTask, monitor: TrainingMonitor, folder: Path
 ) -> ResDexPPO:
     """The agent with the weights that it starts from.

@@ -61,9 +61,8 @@ def _with_experts_of(spec: PolicySpec, checkpoint: Checkpoint, config: RunConfig
     """The spec, with the experts that a hyper-policy's checkpoint holds; `experts=` may name none but these."""
     inside = checkpoint.spec.experts
     if inside is None:
-        raise UserError(
-            f"{checkpoint.name} is not a hyper-policy: it holds a '{checkpoint.spec.observation}' policy without experts"
-        )
+        sees = checkpoint.spec.observation
+        raise UserError(f"{checkpoint.name} is not a hyper-policy: it holds a '{sees}' policy without experts")
     names = config.command.experts
     if names != SHIPPED:
         given = stack_experts([config.read(name) for name in names]).spec

@@ -1,7 +1,7 @@
-"""The command of `runners.objects` that finds grasp proposals (`resdex_tasks/proposals/search.py`).
+"""The command `propose` of `runners.objects`: finds grasp proposals (`resdex_tasks/proposals/search.py`).
 
 The file is written after every batch; run again, the command resumes with the objects that are missing. Each batch
-begins with grasps of the batches before, and of a file.
+begins with the proposals of the batches before, and with those of another file, if one is given.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from resdex_tasks.factory import make_objects, make_sim
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.proposals.file import SHIPPED_PROPOSALS, Found, read_found, write_found
-from resdex_tasks.proposals.search import MakeSim, Settings, propose
+from resdex_tasks.proposals.file import SHIPPED_PROPOSALS, ObjectProposals, read_proposals, write_proposals
+from resdex_tasks.proposals.search import MakeSim, SearchConfig, propose
 from resdex_tasks.sims.base import GraspSim
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import check_can_write
@@ -27,14 +27,14 @@ from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig
 
 WITHOUT_EFFECT = ("numThreads",)
-"""Of the simulator's settings, those on which no trial depends."""
+"""Settings of the simulator on which no trial depends."""
 
 
 def run(
     path: Path,
     make_sim: MakeSim,
     objects: ObjectSet,
-    settings: Settings,
+    config: SearchConfig,
     num_envs: int = 128,
     batch: int = 44,
     sim: Optional[Mapping[str, Any]] = None,
@@ -42,52 +42,58 @@ def run(
     quiet: Optional[bool] = None,
     like: Optional[Path] = None,
     at_least: int = 0,
-) -> List[Found]:
+) -> List[ObjectProposals]:
     """Fill the file `path` with proposals of all objects, batch by batch; objects that are in it already are kept.
 
     Args:
-        at_least: objects that are in it with fewer proposals are searched again, with more examples than before, and
-            keep what both searches found.
-        like: a file of proposals, to begin with those of similar objects.
-        sim: the configuration of simulator and hand; one file is of one simulation.
-        search: what else is noted in the file about this search.
+        batch: objects in one simulator, which are written together.
+        sim: the configuration of simulator and hand; one file holds the results of one simulation.
+        search: what else the file notes about this search.
         quiet: whether no progress is shown; None: where no terminal shows it.
+        like: a file of proposals, to begin with those of similar objects.
+        at_least: objects that are in the file with fewer proposals are searched again, with more examples than before,
+            and keep the results of both searches.
 
-    UserError: the file was made with other settings, or from objects of the same name and another shape.
+    Raises:
+        UserError: the file was made with other settings, or from objects of the same name and another shape.
     """
-    examples: List[Found] = []
-    settings_said: Dict[str, Any] = asdict(settings)
+    examples: List[ObjectProposals] = []
+    settings: Dict[str, Any] = asdict(config)
     if like is not None:
         if like.resolve() == path.resolve():
-            raise UserError(f"--like and --out are both {path}; what it has already is begun with anyway")
-        examples = list(read_found(like)[0].values())
-        settings_said["like"] = hashlib.sha256(like.read_bytes()).hexdigest()[:12]
-    settings_said.update(flat(sim or {}, "sim."))
+            raise UserError(f"--like and --out are both {path}; a search begins with what --out has in any case")
+        examples = list(read_proposals(like)[0].values())
+        settings["like"] = hashlib.sha256(like.read_bytes()).hexdigest()[:12]
+    settings.update(flat(sim or {}, "sim."))
     searches = [dict(search or {})]
-    found: Dict[str, Found] = {}
+    found: Dict[str, ObjectProposals] = {}
     if path.exists():
-        found, made_before = read_found(path)
-        _check_settings(path, made_before.get("settings", {}), settings_said)
+        found, made_before = read_proposals(path)
+        _check_settings(path, made_before.get("settings", {}), settings)
         searches = [*made_before.get("searches", []), *searches]
-        for thing in objects:
-            if thing.name in found:
-                found[thing.name].check(thing, path)
-    missing = [thing for thing in objects if thing.name not in found or found[thing.name].count < at_least]
+        for obj in objects:
+            if obj.name in found:
+                found[obj.name].check(obj, path)
+    missing = [obj for obj in objects if obj.name not in found or found[obj.name].count < at_least]
     bar = tqdm(total=len(objects), initial=len(objects) - len(missing), unit="object", disable=quiet)
     for start in range(0, len(missing), batch):
         part = ObjectSet(missing[start : start + batch])
-        for f in propose(make_sim, part, settings, num_envs, [*examples, *found.values()], bar.update):
+        for f in propose(make_sim, part, config, num_envs, [*examples, *found.values()], bar.update):
             before = found.get(f.name)
-            found[f.name] = f if before is None else before.joined(f, settings.wanted)
-        write_found(path, list(found.values()), {"settings": settings_said, "searches": searches})
+            found[f.name] = f if before is None else before.joined(f, config.wanted)
+        write_proposals(path, list(found.values()), {"settings": settings, "searches": searches})
         if bar.disable and not quiet:
             print(f"{len(objects) - len(missing) + min(start + batch, len(missing))} of {len(objects)} objects")
     bar.close()
-    return [found[thing.name] for thing in objects]
+    return [found[obj.name] for obj in objects]
 
 
 def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """UserError where a file was made with other settings, or in another simulation."""
+    """Check that a file was made with the settings of this search, and in the same simulation.
+
+    Raises:
+        UserError: a setting differs.
+    """
     for key in sorted({*then, *now}):
         if then.get(key) == now.get(key):
             continue
@@ -111,7 +117,7 @@ def simulator(config: RunConfig) -> MakeSim:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to fill, .npz; what is in it already is kept")
-    for name, default in asdict(Settings()).items():
+    for name, default in asdict(SearchConfig()).items():
         parser.add_argument(f"--{name}", type=int, default=default)
     again = "search again for objects that the file has with fewer proposals: there are more examples by now"
     parser.add_argument("--at_least", type=int, default=0, metavar="N", help=again)
@@ -122,16 +128,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(args: argparse.Namespace) -> None:
-    """The command `propose` of `runners.objects`; `args.config` is the whole configuration."""
-    settings = Settings(**{name: getattr(args, name) for name in asdict(Settings())})
+    """The command `propose` of `runners.objects`; `args.config` is the complete configuration."""
+    search_config = SearchConfig(**{name: getattr(args, name) for name in asdict(SearchConfig())})
     for name in ("num_envs", "batch"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name} is {getattr(args, name)}; it must be at least 1")
-    if not 0 <= args.at_least <= settings.wanted:
-        raise UserError(f"--at_least is {args.at_least}; it must be 0 to {settings.wanted}, which --wanted keeps")
+    if not 0 <= args.at_least <= search_config.wanted:
+        raise UserError(f"--at_least is {args.at_least}; it must be 0 to {search_config.wanted}, which --wanted keeps")
     check_can_write(args.out)
     config: RunConfig = args.config
-    objects = make_objects(replace(config.objects, proposals=None))  # which has all its poses at rest
+    objects = make_objects(replace(config.objects, proposals=None))  # the source's own have all poses at rest
     sim = {key: value for key, value in config.plain["sim"].items() if key not in WITHOUT_EFFECT}
     sim["wrist"] = config.plain["task"]["env"]["wrist"]
     search = {
@@ -140,13 +146,13 @@ def command(args: argparse.Namespace) -> None:
         "at_least": args.at_least,
         "versions": versions("mujoco", "numpy", "torch"),
     }
-    torch.set_num_threads(1)  # the simulator has the cores
+    torch.set_num_threads(1)  # the simulator uses the cores
     like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like).expanduser()
     found = run(
         args.out,
         simulator(config),
         objects,
-        settings,
+        search_config,
         args.num_envs,
         args.batch,
         sim,
@@ -158,4 +164,4 @@ def command(args: argparse.Namespace) -> None:
     print(f"{len(found)} objects, {counts.sum()} proposals; {100 * np.mean(counts >= 8):.1f} % have 8 or more")
     without = [f.name for f in found if f.proposals is None]
     if without:
-        print(f"{len(without)} without any, which keep the overhead proposal: {', '.join(without)}")
+        print(f"{len(without)} without any, which keep the proposals of their source: {', '.join(without)}")

@@ -79,7 +79,7 @@ def pipeline_report(
         tables.success_table({name: outcome.result for name, outcome in tests.items()}),
         *_margin(tests, final_name),
         "## Base experts",
-        _experts_table(experts, settings),
+        _experts_table(experts),
         *_unreached(experts, settings),
         f"## {final_name}",
         "w1, w2, ...: the experts' mean mixture weights.",
@@ -123,7 +123,7 @@ def _margin(tests: Mapping[str, Outcome], final_name: str) -> List[str]:
     ]
 
 
-def _experts_table(experts: Sequence[Expert], settings: PipelineSettings) -> str:
+def _experts_table(experts: Sequence[Expert]) -> str:
     rows: List[Tuple[str, ...]] = [
         ("cluster", "object", "", "objects", "episodes", *(f"success {words} %" for words in tables.MEASURES.values()))
     ]

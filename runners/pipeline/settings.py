@@ -1,13 +1,13 @@
 """The pipeline's settings: a file of cfg/pipeline, changed by `key=value` on the command line."""
 
 import difflib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence
 
 import yaml
 
-from resdex_tasks.utils.config_reader import read_config, setting
+from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides, hydra_value, yaml_value
 from resdex_tasks.utils.paths import CFG_DIR
@@ -38,15 +38,15 @@ class PipelineSettings:
     """What cfg/pipeline and the command line say. The keys are explained in cfg/pipeline/default.yaml."""
 
     pipeline: str
-    k: int = setting(at_least=1)
+    k: int = field(metadata=bounds(at_least=1))
     out: str
     encoder: str
     encoder_training: Dict[str, Any]
-    cluster_seed: int = setting(at_least=0)
-    threshold: float = setting(at_least=0, at_most=1)
-    tries: int = setting(at_least=1)
-    expert_episodes: int = setting(at_least=1)
-    test_objects: int = setting(at_least=1)
+    cluster_seed: int = field(metadata=bounds(at_least=0))
+    threshold: float = field(metadata=bounds(at_least=0, at_most=1))
+    tries: int = field(metadata=bounds(at_least=1))
+    expert_episodes: int = field(metadata=bounds(at_least=1))
+    test_objects: int = field(metadata=bounds(at_least=1))
     test_experts: bool
     sections: Dict[str, Any]
     """Section -> train.py's key -> its value, in Hydra's words."""

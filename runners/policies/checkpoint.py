@@ -18,7 +18,7 @@ from resdex_tasks.networks.experts import ExpertsSpec
 from resdex_tasks.observations import SIZES, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.files import read_plain, write_atomically
+from resdex_tasks.utils.files import read_plain, write_plain
 from resdex_tasks.utils.mappings import flat
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
 
@@ -113,7 +113,7 @@ class Checkpoint:
         """
         state = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", "path")}
         state.update(format=FORMAT, spec=asdict(self.spec), made_by=asdict(self.made_by))
-        write_atomically(path, lambda partial: torch.save(_plain(state), partial))
+        write_plain(path, _plain(state))
 
     @property
     def policy_only(self) -> "Checkpoint":

@@ -4,7 +4,9 @@ policy = Policy.load("hyper_stage2")
 action, weights = policy(observation)        # (N, 227) -> (N, 24) in [-1, 1], (N, 4)
 """
 
+import contextlib
 import copy
+import io
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
@@ -78,20 +80,16 @@ def build_model(spec: PolicySpec) -> torch.nn.Module:
     networks.register()
     network = copy.deepcopy(dict(spec.network))
     try:
-        return (
-            ModelBuilder()
-            .load({"model": {"name": MODEL}, "network": network})
-            .build(
-                {
-                    "actions_num": hyper_action_size(network) if spec.experts else NUM_ACTIONS,
-                    "input_shape": (SIZES[spec.observation],),
-                    "num_seqs": 1,
-                    "value_size": 1,
-                    "normalize_value": spec.normalize_value,
-                    "normalize_input": spec.normalize_input,
-                }
-            )
-        )
+        sizes = {
+            "actions_num": hyper_action_size(network) if spec.experts else NUM_ACTIONS,
+            "input_shape": (SIZES[spec.observation],),
+            "num_seqs": 1,
+            "value_size": 1,
+            "normalize_value": spec.normalize_value,
+            "normalize_input": spec.normalize_input,
+        }
+        with contextlib.redirect_stdout(io.StringIO()):  # rl_games' own messages
+            return ModelBuilder().load({"model": {"name": MODEL}, "network": network}).build(sizes)
     except UserError:
         raise
     except Exception as error:  # rl_games' factories check little and raise anything

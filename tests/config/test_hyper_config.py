@@ -3,18 +3,17 @@
 import pytest
 
 from resdex_tasks.networks.hyper import MixtureConfig
-from resdex_tasks.rewards import RewardConfig
 from resdex_tasks.utils.config_reader import read_config
 from resdex_tasks.utils.errors import UserError
-from runners.config import load_config, plain
+from runners.config import load_config
 
 
 def loaded(*overrides):
-    return plain(load_config(["sim=mujoco", *overrides])[0])
+    return load_config(["sim=mujoco", *overrides]).plain
 
 
 def reward_of(*overrides):
-    return read_config(RewardConfig, loaded(*overrides)["task"]["env"]["reward"], "task.env.reward")
+    return load_config(["sim=mujoco", *overrides]).task.env.reward
 
 
 def test_stage_1_pays_as_unidexgrasp():
@@ -69,8 +68,32 @@ def test_the_paper_scale_is_the_papers():
     base, hyper = loaded("scale=paper"), loaded("task=ResDexHyper", "scale=paper")
     assert (base["num_envs"], base["train"]["params"]["config"]["max_epochs"]) == (4096, 5000)
     assert (hyper["num_envs"], hyper["train"]["params"]["config"]["max_epochs"]) == (11000, 20000)
-    assert hyper["train"]["params"]["network"]["mixture"]["residualStd"] == 0.8
+    mixture = hyper["train"]["params"]["network"]["mixture"]
+    assert (mixture["weightStd"], mixture["residualStd"]) == (0.8, 0.8)
     assert hyper["train"]["params"]["network"]["mlp"]["units"] == [1024, 1024, 512, 512]
+
+
+@pytest.mark.parametrize("task", ["ResDexHyper", "ResDexHyperStage2"])
+def test_on_a_cpu_the_residual_begins_with_less_noise_than_the_weights(task):
+    mixture = loaded(f"task={task}", "scale=cpu")["train"]["params"]["network"]["mixture"]
+    assert (mixture["weightStd"], mixture["residualStd"]) == (0.8, 0.25)
+    given = loaded(f"task={task}", "scale=cpu", "train.params.network.mixture.residualStd=0.7")
+    assert given["train"]["params"]["network"]["mixture"]["residualStd"] == 0.7
+
+
+@pytest.mark.parametrize(
+    "task, train",
+    [
+        ("ResDexBase", "ResDexBasePPO"),
+        ("ResDexHyper", "ResDexHyperPPO"),
+        ("ResDexHyperStage2", "ResDexHyperStage2PPO"),
+    ],
+)
+def test_a_task_names_its_training_and_another_can_be_named(task, train):
+    config = load_config(["sim=mujoco", f"task={task}"])
+    assert config.params == load_config(["sim=mujoco", f"task={task}", f"train={train}"]).params
+    assert config.mixes == (task != "ResDexBase")
+    assert not load_config(["sim=mujoco", f"task={task}", "train=ResDexBasePPO"]).mixes
 
 
 def test_the_mixture_defaults_to_the_official_softmax_with_a_residual():

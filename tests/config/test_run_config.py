@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from resdex_tasks.utils.errors import UserError
-from runners.config import load_config, plain
+from resdex_tasks.utils.mappings import flat
+from runners.config import load_config
 
 BAD = [
     # what a person types, and what the answer must name
@@ -82,6 +83,20 @@ BAD = [
     ("objects.names=null", "num_envs=4", "11"),
     ("headless=false", "headless", "capture_video"),
     ("multi_gpu=true", "multi_gpu", "experiment"),
+    ("num_envs='4'", "num_envs", "4"),
+    ("task.env.numEnvs=7", "task.env.numEnvs is 7", "num_envs=4"),
+    ("train.params.config.num_actors=8", "num_actors is 8", "num_envs=4"),
+    ("train.params.config.num_actors=abc", "train.params.config.num_actors", "abc"),
+    ("train.params.config=3", "train.params.config is 3", "group"),
+    ("train.params.network=null", "train.params.network is null", "group"),
+    ("train.params.network.mlp=null", "train.params.network.mlp is null", "group"),
+    ("train.params=null", "train.params is null", "group"),
+    ("train.params.network.separate=maybe", "train.params.network.separate", "maybe"),
+    ("train.params.torch_threads=fast", "train.params.torch_threads", "fast"),
+    ("task.env=3", "task.env is 3", "group"),
+    ("task.env.reward.liftClearance=high", "task.env.reward.liftClearance", "high"),
+    ("follow_up=maybe", "follow_up", "maybe"),
+    ("experts=3", "experts is 3"),
 ]
 
 
@@ -161,9 +176,9 @@ def test_a_batch_is_cut_evenly_or_refused(num_envs, horizon, num_minibatches):
         with pytest.raises(UserError, match=f"num_minibatches={num_minibatches}"):
             load_config(overrides)
     else:
-        config = load_config(overrides)[0].train.params.config
-        assert config.minibatch_size * num_minibatches == config.num_actors * config.horizon_length
-        assert config.num_actors == num_envs
+        config = load_config(overrides).params["config"]
+        assert config["minibatch_size"] * num_minibatches == config["num_actors"] * config["horizon_length"]
+        assert config["num_actors"] == num_envs
 
 
 @given(st.integers(-(2**40), -2))
@@ -173,76 +188,68 @@ def test_a_negative_seed_is_refused(seed):
         load_config([f"seed={seed}"])
 
 
+def seeds_of(override):
+    """The seed wherever the configuration has it."""
+    config = load_config([override])
+    return {config.command.seed, config.params["seed"], config.plain["seed"], config.plain["train"]["params"]["seed"]}
+
+
 def test_minus_one_is_a_new_seed_each_time_and_any_other_is_itself():
-    drawn = [load_config(["seed=-1"])[0] for _ in range(2)]
-    assert drawn[0].seed != drawn[1].seed
-    assert all(cfg.seed >= 1 and cfg.train.params.seed == cfg.seed for cfg in drawn)
-    cfg = load_config(["seed=7"])[0]
-    assert cfg.seed == cfg.train.params.seed == 7
+    drawn = [seeds_of("seed=-1") for _ in range(2)]
+    assert drawn[0] != drawn[1] and all(len(seeds) == 1 and min(seeds) >= 1 for seeds in drawn)
+    assert seeds_of("seed=7") == {7}
     # rl_games would leave 0 unseeded
-    zero = [load_config(["seed=0"])[0] for _ in range(2)]
-    assert zero[0].train.params.seed == zero[1].train.params.seed > 0
+    assert seeds_of("seed=0") == seeds_of("seed=0") and min(seeds_of("seed=0")) > 0
 
 
 def test_what_is_chosen_for_the_machine_is_said_and_what_is_given_is_kept():
-    cfg, said = load_config([])
-    assert cfg.sim.name in said and f"sim={cfg.sim.name}" in said and "scale=" in said
-    cfg, said = load_config(["sim=mujoco", "scale=paper"])
-    assert said == "" and cfg.num_envs == 4096
+    config = load_config([])
+    assert f"sim={config.sim_name}" in config.notice and "scale=" in config.notice
+    config = load_config(["sim=mujoco", "scale=paper"])
+    assert config.notice == "" and config.command.num_envs == 4096
 
 
 @pytest.mark.parametrize("scale", ["cpu", "paper"])
 def test_the_command_line_outranks_the_scale(scale):
-    cfg = load_config([f"scale={scale}", "num_envs=12", "max_iterations=3", "train.params.network.mlp.units=[8]"])[0]
-    assert cfg.num_envs == cfg.train.params.config.num_actors == cfg.task.env.numEnvs == 12
-    assert cfg.train.params.config.max_epochs == 3
-    assert cfg.train.params.network.mlp.units == [8]
+    config = load_config([f"scale={scale}", "num_envs=12", "max_iterations=3", "train.params.network.mlp.units=[8]"])
+    assert config.command.num_envs == config.params["config"]["num_actors"] == config.task.env.num_envs == 12
+    assert config.params["config"]["max_epochs"] == 3
+    assert config.params["network"]["mlp"]["units"] == [8]
 
 
 def test_the_papers_table_6_stands_in_the_configuration():
-    cfg = load_config(["scale=paper"])[0]
-    assert cfg.num_envs == 4096
-    assert cfg.task.env.episodeLength == 200
-    assert cfg.task.env.clipObservations == 5.0
-    assert cfg.task.env.clipActions == 1.0
-    config = cfg.train.params.config
-    assert config.num_actors == 4096
-    assert config.horizon_length == 8
-    assert config.mini_epochs == 5
-    assert config.num_minibatches == 4
-    assert config.minibatch_size == 4096 * 8 // 4
-    assert config.truncate_grads and config.grad_norm == 1.0
-    assert config.learning_rate == 3e-4
-    assert config.gamma == 0.96
-    assert config.tau == 0.95  # lambda
-    assert config.e_clip == 0.2
-    assert not config.normalize_input
-    network = cfg.train.params.network
-    assert network.separate  # actor and critic of the same layers
-    assert network.mlp.units == [1024, 1024, 512, 512]
-    assert network.mlp.activation == "elu"
-    assert network.space.continuous.fixed_sigma
-    assert torch.tensor(network.space.continuous.sigma_init.val).exp().item() == pytest.approx(0.8, abs=1e-4)
-
-
-def flat(cfg):
-    def walk(node, path):
-        if isinstance(node, dict):
-            for key, value in node.items():
-                yield from walk(value, f"{path}.{key}" if path else key)
-        else:
-            yield path, node
-
-    return dict(walk(plain(cfg), ""))
+    loaded = load_config(["scale=paper"])
+    assert loaded.command.num_envs == 4096
+    env = loaded.task.env
+    assert (env.num_envs, env.episode_length, env.clip_observations, env.clip_actions) == (4096, 200, 5.0, 1.0)
+    config = loaded.params["config"]
+    assert config["num_actors"] == 4096
+    assert config["horizon_length"] == 8
+    assert config["mini_epochs"] == 5
+    assert config["num_minibatches"] == 4
+    assert config["minibatch_size"] == 4096 * 8 // 4
+    assert config["truncate_grads"] and config["grad_norm"] == 1.0
+    assert config["learning_rate"] == 3e-4
+    assert config["gamma"] == 0.96
+    assert config["tau"] == 0.95  # lambda
+    assert config["e_clip"] == 0.2
+    assert not config["normalize_input"]
+    network = loaded.params["network"]
+    assert network["separate"]  # actor and critic of the same layers
+    assert network["mlp"]["units"] == [1024, 1024, 512, 512]
+    assert network["mlp"]["activation"] == "elu"
+    gaussian = network["space"]["continuous"]
+    assert gaussian["fixed_sigma"]
+    assert torch.tensor(gaussian["sigma_init"]["val"]).exp().item() == pytest.approx(0.8, abs=1e-4)
 
 
 def test_the_default_is_the_papers_task_but_for_the_off_table_condition():
-    default, paper = (flat(load_config([f"preset={name}"])[0]) for name in ("default", "paper"))
+    default, paper = (flat(load_config([f"preset={name}"]).plain) for name in ("default", "paper"))
     assert {key for key in default if default[key] != paper[key]} == {"task.env.reward.liftClearance"}
 
 
 def test_the_presets_differ_by_values_of_the_task_only():
-    paper, official = (flat(load_config([f"preset={name}", "scale=paper"])[0]) for name in ("paper", "official"))
+    paper, official = (flat(load_config([f"preset={name}", "scale=paper"]).plain) for name in ("paper", "official"))
     assert paper.keys() == official.keys()
     differing = {key for key in paper if paper[key] != official[key]}
     assert differing and all(key.startswith("task.env.") for key in differing)

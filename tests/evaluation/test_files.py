@@ -4,8 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.pictures import grasp, write_run
-from helpers.results import result
+from helpers.results import grasp, result, write_run
 from PIL import Image
 
 from resdex_tasks.utils.errors import UserError

@@ -1,25 +1,22 @@
-"""The pictures of an evaluation."""
+"""The picture of final grasps."""
 
-import json
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from helpers.results import grasp
+from helpers.scripted import LENGTH, NAMES, Still, scripted_task
 from helpers.simulators import mujoco_sim
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from test_episodes import LENGTH, NAMES, scripted_task, still
-from test_report import result
-from torch.utils.tensorboard import SummaryWriter
 
 from resdex_tasks.sims.base import TABLE_HEIGHT
-from resdex_tasks.utils.errors import UserError
-from runners.evaluation import files as results
-from runners.evaluation import gallery, plots
-from runners.evaluation.gallery import FRAME, GAP, HEAD_HEIGHT, Grasp, chosen_objects, final_grasps, write_gallery
+from runners.evaluation import gallery
+from runners.evaluation.gallery import FRAME, GAP, HEAD_HEIGHT, chosen_objects, final_grasps, write_gallery
+from runners.evaluation.rollout import OUTCOMES
 
 categories = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=30).map(
     lambda names: [SimpleNamespace(name=f"{c}{i}", category=c) for i, c in enumerate(names)]
@@ -27,7 +24,7 @@ categories = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=30).map(
 
 
 @given(categories, st.integers(0, 5), st.integers(1, 12))
-def test_objects_are_spread_over_the_categories_by_the_seed_alone(objects, seed, count):
+def test_chosen_objects_are_spread_over_the_categories_by_the_seed_alone(objects, seed, count):
     chosen = chosen_objects(objects, seed, count)
     assert chosen.names == chosen_objects(objects, seed, count).names
     assert len(chosen) == min(count, len(objects))
@@ -36,12 +33,12 @@ def test_objects_are_spread_over_the_categories_by_the_seed_alone(objects, seed,
     assert all(taken[c] <= taken[other] + 1 for c in taken for other in available if taken[other] < available[other])
 
 
-def test_another_seed_chooses_others():
+def test_another_seed_chooses_other_objects():
     objects = [SimpleNamespace(name=f"{c}{i}", category=c) for c in "abcdefgh" for i in range(9)]
     assert len({tuple(chosen_objects(objects, seed, 4).names) for seed in range(5)}) == 5
 
 
-def test_the_picture_is_of_the_last_moment_and_names_the_outcome(monkeypatch):
+def test_final_grasps_are_rendered_at_the_last_step_and_name_the_outcome(monkeypatch):
     task = scripted_task(4)
     clocks = []
 
@@ -50,17 +47,13 @@ def test_the_picture_is_of_the_last_moment_and_names_the_outcome(monkeypatch):
         return np.full((height, width, 3), 10 * env, np.uint8)
 
     monkeypatch.setattr(task.sim, "render", render)
-    grasps = final_grasps(task, still, seed=0)
-    assert [(g.object, g.outcome) for g in grasps] == list(zip(NAMES, ("held", "latched", "missed", "diverged")))
+    grasps = final_grasps(task, Still(), seed=0)
+    assert [(g.object, g.outcome) for g in grasps] == list(zip(NAMES, OUTCOMES))
     assert [int(g.image.max()) for g in grasps] == [0, 10, 20, 30]
     assert clocks[:3] == [LENGTH - 1] * 3
 
 
-def grasp(name, outcome="held"):
-    return Grasp(name, outcome, np.full((60, 80, 3), 200, np.uint8))
-
-
-def test_a_gallery_has_a_row_for_each_object_and_a_column_for_each_policy(tmp_path):
+def test_gallery_has_a_row_for_each_object_and_a_column_for_each_policy(tmp_path):
     columns = {
         "k = 1": [grasp("a", "missed"), grasp("b")],
         "k = 2": [grasp("a"), grasp("b")],
@@ -72,22 +65,22 @@ def test_a_gallery_has_a_row_for_each_object_and_a_column_for_each_policy(tmp_pa
     edge = GAP + FRAME // 2
     first_row, second_row = HEAD_HEIGHT + edge, HEAD_HEIGHT + 60 + 2 * GAP + edge
     assert tuple(image[first_row, 40]) == gallery.COLOURS["missed"]
-    assert tuple(image[first_row, 40 + 80 + 2 * GAP]) == tuple(image[second_row, 40]) == gallery.COLOURS["held"]
+    assert tuple(image[first_row, 40 + 80 + 2 * GAP]) == tuple(image[second_row, 40]) == gallery.COLOURS["success"]
     assert all((image[:HEAD_HEIGHT, x : x + 84] < 128).any() for x in (0, 84, 168))  # each column has its head
 
 
-def test_one_policys_gallery_is_a_grid(tmp_path):
+def test_gallery_of_one_policy_is_a_grid(tmp_path):
     write_gallery(tmp_path / "g.png", {"ours": [grasp(name) for name in "abcdef"]})
     assert Image.open(tmp_path / "g.png").size == (4 * (80 + 2 * GAP), 2 * (60 + 2 * GAP))
 
 
-def test_a_row_of_different_objects_is_refused(tmp_path):
+def test_gallery_row_of_different_objects_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="one object"):
         write_gallery(tmp_path / "g.png", {"x": [grasp("a")], "y": [grasp("b")]})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_closeup_follows_the_hand():
+def test_closeup_follows_the_hand():
     sim = mujoco_sim(["box"])
     across = torch.tensor([[0.5, 0.4, TABLE_HEIGHT]])
     upright, palm_down = torch.tensor([[0.0, 0.0, 0.0, 1.0]]), sim.state().root_pose[:, 3:].clone()
@@ -106,49 +99,3 @@ def test_a_closeup_follows_the_hand():
     assert not orange(sim.render(0, 64, 64)).any()  # it is out of the usual picture
     rows, columns = np.nonzero(orange(sim.render(0, 64, 64, closeup=True)))
     assert len(rows) > 20 and 8 < columns.mean() < 56 and 8 < rows.mean() < 56
-
-
-# Files
-
-
-def write_run(folder, held):
-    writer = SummaryWriter(str(folder / "summaries"))
-    for i, value in enumerate(held):
-        writer.add_scalar("success/held", value, 1000 * (i + 1), walltime=60.0 * i)
-        writer.add_scalar("success/latched", value, 1000 * (i + 1), walltime=60.0 * i)
-    writer.close()
-
-
-def test_a_runs_curve_is_read_from_its_tensorboard_files(tmp_path):
-    write_run(tmp_path, [0.0, 0.25, 0.5])
-    run = plots.read_run(tmp_path)
-    assert run["steps"].tolist() == [1000, 2000, 3000] and run["minutes"].tolist() == [0, 1, 2]
-    assert run["held"].tolist() == run["latched"].tolist() == [0.0, 0.25, 0.5]
-
-
-def test_a_run_without_success_has_no_curve(tmp_path):
-    writer = SummaryWriter(str(tmp_path / "summaries"))
-    writer.add_scalar("losses/a_loss", 0.0, 1)
-    writer.close()
-    with pytest.raises(UserError, match="no success curve"):
-        plots.read_run(tmp_path)
-
-
-def test_all_files_of_a_mixture_are_written(tmp_path):
-    write_run(tmp_path / "run", [0.0, 1.0])
-    measured = result(weights=[0.25, 0.75])
-    names = results.write(tmp_path / "out", "ours", measured, {"ours": [grasp("a")]}, tmp_path / "run")
-    pictures = {"gallery.png", "success_by_category.png", "weights.png", "learning_curve.png"}
-    assert (
-        set(names) == {p.name for p in (tmp_path / "out").iterdir()} == {"evaluation.json", "evaluation.md", *pictures}
-    )
-    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == measured
-    for name in pictures:
-        image = np.asarray(Image.open(tmp_path / "out" / name).convert("RGB"))
-        assert image.std() > 1  # there is something on it
-    assert all(f"({name})" in (tmp_path / "out" / "evaluation.md").read_text() for name in pictures)
-
-
-def test_the_heat_map_needs_a_mixture(tmp_path):
-    with pytest.raises(ValueError, match="no experts"):
-        plots.weights_heat_map(result(), tmp_path / "weights.png")

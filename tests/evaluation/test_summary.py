@@ -141,7 +141,9 @@ results = st.builds(
     proposal_weights=st.lists(numbers, min_size=3, max_size=3),
     experts=st.none() | st.lists(words, max_size=3),
     versions=st.dictionaries(words, words, max_size=2),
-    settings=st.dictionaries(words, st.dictionaries(words, st.none() | st.booleans() | numbers, max_size=2), max_size=2),
+    settings=st.dictionaries(
+        words, st.dictionaries(words, st.none() | st.booleans() | numbers, max_size=2), max_size=2
+    ),
 )
 
 

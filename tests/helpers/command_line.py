@@ -25,6 +25,12 @@ TINY = (
 """Two iterations in well under a second; each environment ends an episode, so that best.pth is written."""
 
 
+STAGE2 = ("task=ResDexHyperStage2", "follow_up=false", "objects=starter", "objects.names=[box,sphere]")
+"""A second stage on two objects."""
+STAGE1 = ("task=ResDexHyper", *STAGE2[1:])
+"""A first stage on the same."""
+
+
 class Outcome(NamedTuple):
     status: int
     out: str

@@ -27,5 +27,5 @@ def make_sim(objects, num_envs):
     return MujocoSim(objects, torch.arange(num_envs) % len(objects), config, wrist_law())
 
 
-def candidates_of(thing, count=12, seed=0) -> GraspProposals:
-    return sample_candidates(thing, count, np.random.default_rng(seed))
+def candidates_of(obj, count=12, seed=0) -> GraspProposals:
+    return sample_candidates(obj, count, np.random.default_rng(seed))

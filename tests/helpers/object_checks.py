@@ -1,4 +1,4 @@
-"""What tests of several object sources ask of an object."""
+"""Checks of objects for the tests of several object sources."""
 
 import xml.etree.ElementTree as ET
 
@@ -6,11 +6,7 @@ import numpy as np
 import trimesh
 
 from resdex_tasks.hand.shadow_hand import JOINTS, asset_root
-from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
-
-
-def vertices_of(thing: GraspObject) -> np.ndarray:
-    return thing.vertices
+from resdex_tasks.objects.object_set import ConvexPiece
 
 
 def assert_closed_convex_outward(piece: ConvexPiece) -> None:

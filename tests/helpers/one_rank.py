@@ -1,22 +1,22 @@
 """One process of a two-process training on the CPU: python one_rank.py RESULT key=value ...
 
-rl_games joins its processes by NCCL, on CUDA devices. Here they meet through gloo on the CPU: three calls are replaced,
-and nothing of ours is.
+rl_games joins its processes by NCCL, on CUDA devices. Here they meet through gloo on the CPU: three calls of torch are
+replaced, and the agents by ones that also write down what they learned.
 """
 
 import json
 import os
 import sys
-from unittest import mock
 
 import torch
 from rl_games.common import a2c_common
 
-from resdex_tasks.grasp_task import GraspTask
-from runners import config, launch
-from runners.learning import hyper_ppo as hyper
-from runners.learning import ppo
-from runners.learning import train as training
+from runners import launch
+from runners.learning.hyper_ppo import HyperPPO
+from runners.learning.ppo import ResDexPPO
+from runners.learning.train import ALGORITHMS
+
+is_available = torch.cuda.is_available
 
 
 class PinnedDevice(dict):
@@ -30,9 +30,12 @@ class OnCpu:
     """What a process writes down of its agent."""
 
     def __init__(self, base_name, params):
+        torch.cuda.is_available = is_available  # the configuration has been checked
         params["config"] = PinnedDevice(params["config"])
         super().__init__(base_name, params)
         self.statistics = []
+        # as if physics had broken down: once in the first process, twice in the second
+        self.vec_env.task.num_diverged = 1 + int(os.environ["RANK"])
 
     def play_steps(self):
         self.statistics.append([b.double().sum().item() for b in self.model.buffers()])
@@ -44,39 +47,25 @@ class OnCpu:
         finally:
             weights = torch.cat([p.detach().flatten() for p in self.model.parameters()]).tolist()
             task = self.vec_env.task
-            result = {"weights": weights, "obs": task.obs.tolist(), "rank": self.global_rank,
+            obs = task.obs[task.config.observation].tolist()
+            result = {"weights": weights, "obs": obs, "rank": self.global_rank,
                       "statistics": self.statistics, "diverged": self.num_diverged}  # fmt: skip
             with open(sys.argv[1], "w") as file:
                 json.dump(result, file)
 
 
-class BaseOnCpu(OnCpu, ppo.ResDexPPO):
+class BaseOnCpu(OnCpu, ResDexPPO):
     pass
 
 
-class HyperOnCpu(OnCpu, hyper.HyperPPO):
+class HyperOnCpu(OnCpu, HyperPPO):
     pass
-
-
-def diverged_before(init, count):
-    def with_count(task, *args):
-        init(task, *args)
-        task.num_diverged = count
-
-    return with_count
-
-
-def load_config(overrides):
-    """The check that multi_gpu=True is given CUDA devices finds some."""
-    with mock.patch.object(torch.cuda, "is_available", lambda: True):
-        return config.load_config(overrides)
 
 
 if __name__ == "__main__":
     join = a2c_common.dist.init_process_group
     a2c_common.dist.init_process_group = lambda backend, **where: join("gloo", **where)
     torch.cuda.set_device = lambda index: None
-    launch.load_config, training.ResDexPPO, training.HyperPPO = load_config, BaseOnCpu, HyperOnCpu
-    # as if physics had broken down: once in the first process, twice in the second
-    GraspTask.__init__ = diverged_before(GraspTask.__init__, 1 + int(os.environ["RANK"]))
+    torch.cuda.is_available = lambda: True  # multi_gpu=True asks for CUDA devices
+    ALGORITHMS.update(resdex_ppo=BaseOnCpu, resdex_hyper_ppo=HyperOnCpu)
     sys.exit(launch.main(sys.argv[2:]))

@@ -27,7 +27,7 @@ def script(sim) -> None:
 
 def scripted_task(num_envs: int, objects=NAMES, on_step=script, **changes) -> GraspTask:
     """A task whose simulator has `clock` (num_envs,): the step of the episode in each environment, from 1."""
-    task = fake_task(num_envs, on_step, objects=objects, episodeLength=LENGTH, **changes)
+    task = fake_task(num_envs, objects=objects, episodeLength=LENGTH, **changes)
     sim, reset = task.sim, task.sim.reset
     sim.clock = [0] * num_envs
 

@@ -1,148 +1,101 @@
 """Training the hyper-policy: its experts, its two stages, its checkpoints."""
 
 import os
+from dataclasses import replace
 
 import pytest
 import torch
-from helpers.command_line import TINY, assert_one_sentence, call, files, train
+from helpers.command_line import STAGE1, STAGE2, TINY, assert_one_sentence, call, files, train
 
-from resdex_tasks.observations import layout
+from resdex_tasks.networks.experts import FrozenExperts
+from resdex_tasks.observations import SIZES, layout
 from runners import launch
-from runners.config import load_config, plain
-from runners.evaluation.run import evaluation_task
-from runners.policies import checkpoint as checkpoints
-from runners.policies.experts import read_experts
-from runners.policies.policy import load_policy
+from runners.config import load_config
+from runners.learning import vec_env
+from runners.learning.hyper_ppo import HyperPPO
+from runners.learning.ppo import ResDexPPO
+from runners.policies.checkpoint import Checkpoint
+from runners.policies.experts import stack_experts
+from runners.policies.policy import Policy
 
-HYPER = (
-    "task=ResDexHyper",
-    "follow_up=false",
-    "objects=starter",
-    "objects.names=[box,sphere]",
-    "experts=[e0.pth,e1.pth]",
-)
-
-
-@pytest.fixture(scope="module")
-def experts(tmp_path_factory):
-    """Folder with two tiny experts, e0.pth and e1.pth, a third of another size and a hyper-policy of stage 1."""
-    folder = tmp_path_factory.mktemp("experts")
-    for i, more in enumerate([(), (), ("train.params.network.mlp.units=[8]",)]):
-        run = train(folder, f"experiment=e{i}", f"seed={i + 1}", "max_iterations=1", *more)
-        (run.parent / f"e{i}" / "nn" / "last.pth").rename(folder / f"e{i}.pth")
-    train(folder, *HYPER, "experiment=hyper")
-    return folder
-
-
-def state_of(path):
-    return checkpoints.read_checkpoint(str(path))
+HYPER = (*STAGE1, "experts=[e0.pth,e1.pth]")
+"""A first stage in a folder of `at_experts`."""
 
 
 def tiny(folder, *overrides):
     return call(folder, *TINY, "experiment=run", *overrides)
 
 
-@pytest.fixture()
-def at_experts(experts, tmp_path):
-    """A fresh folder with the same checkpoints."""
-    for name in ("e0.pth", "e1.pth", "e2.pth"):
-        (tmp_path / name).write_bytes((experts / name).read_bytes())
-    (tmp_path / "stage1.pth").write_bytes((experts / "runs" / "hyper" / "nn" / "last.pth").read_bytes())
-    return tmp_path
+def bundle_of(folder):
+    return stack_experts([Checkpoint.read(folder / name) for name in ("e0.pth", "e1.pth")])
 
 
-def policy_of(folder, monkeypatch, path):
-    """The loaded policy and some observations of its task."""
-    monkeypatch.chdir(folder)
-    state = state_of(path)
-    cfg = plain(load_config(["sim=mujoco", "scale=cpu", "task=ResDexHyper", "objects=starter"])[0])
-    task = evaluation_task(cfg, 3)
-    generator = torch.Generator().manual_seed(0)
-    obs = torch.randn(3, task.num_obs, generator=generator)
-    return load_policy(cfg, state, task, str(path)), obs
+def last_of(run):
+    return Checkpoint.read(run / "nn" / "last.pth")
+
+
+def observations(group, count):
+    return torch.randn(count, SIZES[group], generator=torch.Generator().manual_seed(count))
 
 
 # Experts
 
 
-def test_the_bundle_acts_as_each_expert_does_alone(experts, monkeypatch):
-    from resdex_tasks.networks.experts import FrozenExperts
-
-    monkeypatch.chdir(experts)
-    bundle = read_experts(["e0.pth", "e1.pth"])
+def test_the_bundle_acts_as_each_expert_does_alone(experts):
+    bundle = bundle_of(experts)
     module = FrozenExperts(bundle.spec)
     module.load_state_dict(bundle.weights)
     assert bundle.spec.objects == ("box", "box") and bundle.spec.normalize_input
-    cfg = plain(load_config(["sim=mujoco", "scale=cpu", "task=ResDexBase"])[0])
-    task = evaluation_task(cfg, 4)
-    obs = torch.randn(4, 153, generator=torch.Generator().manual_seed(1))
+    obs = observations("base", 4)
     for i in range(2):
-        alone = load_policy(cfg, state_of(experts / f"e{i}.pth"), task, f"e{i}.pth")(obs)
-        torch.testing.assert_close(module(obs)[i], alone, atol=1e-6, rtol=1e-5)
+        alone = Policy.load(experts / f"e{i}.pth")(obs)
+        assert alone.weights is None
+        torch.testing.assert_close(module(obs)[i], alone.action, atol=1e-6, rtol=1e-5)
 
 
-def test_experts_are_bit_identical_after_training_and_out_of_the_optimizer(experts, monkeypatch):
-    monkeypatch.chdir(experts)
-    weights = read_experts(["e0.pth", "e1.pth"]).weights
-    state = state_of(experts / "runs" / "hyper" / "nn" / "last.pth")
-    for name, value in weights.items():
-        assert torch.equal(state["model"][f"a2c_network.experts.{name}"], value), name
-    shapes = [tuple(s["exp_avg"].shape) for s in state["optimizer"]["state"].values()]
+def test_experts_are_bit_identical_after_training_and_out_of_the_optimizer(experts):
+    checkpoint = last_of(experts / "runs" / "hyper")
+    for name, value in bundle_of(experts).weights.items():
+        assert torch.equal(checkpoint.weights[f"a2c_network.experts.{name}"], value), name
+    shapes = [tuple(s["exp_avg"].shape) for s in checkpoint.training["optimizer"]["state"].values()]
     assert (2, 153, 16) not in shapes
     assert (26, 16) in shapes, "the head of two weights and 24 residuals is trained"
 
 
 def test_the_checkpoint_says_what_its_experts_are(experts):
-    state = state_of(experts / "runs" / "hyper" / "nn" / "last.pth")
-    inside = state["train"]["network"]["experts"]
-    assert inside["objects"] == ["box", "box"] and inside["observation_size"] == 153
-    assert len(set(inside["ids"])) == 2
-    assert sum(state["observation_layout"].values()) == 227
-    assert set(state["success"]) >= {"latched", "held"}
+    checkpoint = last_of(experts / "runs" / "hyper")
+    inside = checkpoint.spec.experts
+    assert inside == bundle_of(experts).spec
+    assert inside.objects == ("box", "box") and inside.observation == "base" and inside.observation_size == 153
+    assert len(set(inside.ids)) == 2
+    assert checkpoint.spec.observation == "full" and sum(checkpoint.spec.observation_layout.values()) == 227
+    assert set(checkpoint.made_by.success) == {"success_once", "success_at_end"}
 
 
 def test_the_checkpoint_plays_without_any_expert_file(at_experts, tmp_path, monkeypatch):
-    policy, obs = policy_of(at_experts, monkeypatch, "stage1.pth")
-    here = policy(obs)
+    obs = observations("full", 3)
+    here = Policy.load(at_experts / "stage1.pth")(obs)
     for name in ("e0.pth", "e1.pth", "e2.pth"):
         (at_experts / name).unlink()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (at_experts / "stage1.pth").rename(elsewhere / "moved.pth")
-    policy, obs = policy_of(elsewhere, monkeypatch, "moved.pth")
-    assert torch.equal(policy(obs), here)
-    torch.testing.assert_close(policy.weights.sum(dim=1), torch.ones(3))
-
-
-def test_rl_games_own_player_composes_too(at_experts, monkeypatch):
-    from runners.learning.hyper_ppo import HyperPlayer
-
-    made = []
-    init = HyperPlayer.__init__
-    monkeypatch.setattr(HyperPlayer, "__init__", lambda self, params: (init(self, params), made.append(self))[0])
-    policy, obs = policy_of(at_experts, monkeypatch, "stage1.pth")
-    player = made[0]
-    player.has_batch_dimension = True
-    assert torch.equal(player.get_action(obs, is_deterministic=True), policy(obs))
-    player.has_batch_dimension = False
-    assert player.get_action(obs[0], is_deterministic=True).shape == (24,)
+    monkeypatch.chdir(elsewhere)
+    moved = Policy.load("moved.pth")(obs)
+    assert torch.equal(moved.action, here.action) and torch.equal(moved.weights, here.weights)
+    torch.testing.assert_close(moved.weights.sum(dim=1), torch.ones(3))
 
 
 def test_training_acts_with_the_composed_action(at_experts, monkeypatch):
     """The environment gets 24 clamped numbers, PPO stores the 26 that it sampled."""
-    from resdex_tasks.networks.experts import FrozenExperts
-    from runners.learning import vec_env
-    from runners.learning.hyper_ppo import HyperPPO
-
-    monkeypatch.chdir(at_experts)
-    bundle = read_experts(["e0.pth", "e1.pth"])
+    bundle = bundle_of(at_experts)
     experts = FrozenExperts(bundle.spec)
     experts.load_state_dict(bundle.weights)
     sampled, stepped = [], []
     step, preprocess = vec_env.GraspVecEnv.step, HyperPPO.preprocess_actions
 
     def spy_step(self, actions):
-        stepped.append((self.task.obs.clone(), actions.clone()))  # what the environment showed last
+        stepped.append((self.task.obs["full"].clone(), actions.clone()))  # what the environment showed last
         return step(self, actions)
 
     def spy(self, actions):
@@ -162,40 +115,38 @@ def test_training_acts_with_the_composed_action(at_experts, monkeypatch):
 
 def test_a_mixture_without_residual_trains(at_experts):
     run = train(at_experts, *HYPER, "train.params.network.mixture.residual=false")
-    assert state_of(run / "nn" / "last.pth")["model"]["a2c_network.mu.weight"].shape == (2, 16)
+    assert last_of(run).weights["a2c_network.mu.weight"].shape == (2, 16)
 
 
 def test_l2_weights_train(at_experts):
     run = train(at_experts, *HYPER, "train.params.network.mixture.normalization=l2", "max_iterations=1")
-    assert state_of(run / "nn" / "last.pth")["train"]["network"]["mixture"]["normalization"] == "l2"
+    assert last_of(run).spec.network["mixture"]["normalization"] == "l2"
 
 
 def test_multi_task_ppo_without_experts_is_a_choice_of_train(at_experts):
-    run = train(at_experts, *HYPER[:4], "train=ResDexBasePPO")
-    state = state_of(run / "nn" / "last.pth")
-    assert state["kind"] == "full" and state["model"]["a2c_network.mu.weight"].shape == (24, 16)
+    run = train(at_experts, *STAGE1, "train=ResDexBasePPO")
+    checkpoint = last_of(run)
+    assert checkpoint.spec.observation == "full" and checkpoint.spec.experts is None
+    assert checkpoint.weights["a2c_network.mu.weight"].shape == (24, 16)
 
 
 def test_stopped_and_resumed_equals_uninterrupted(at_experts):
-    whole = state_of(train(at_experts, *HYPER, "max_iterations=4", "experiment=whole").parent / "whole/nn/last.pth")
+    whole = last_of(train(at_experts, *HYPER, "max_iterations=4", "experiment=whole").parent / "whole")
     train(at_experts, *HYPER, "max_iterations=2")
     for name in ("e0.pth", "e1.pth"):
         (at_experts / name).unlink()  # a checkpoint goes on without its experts' files
-    run = train(at_experts, *HYPER[:4], "max_iterations=4", "checkpoint=runs/run/nn/last.pth")
-    resumed = state_of(run / "nn" / "last.pth")
-    assert resumed["epoch"] == whole["epoch"] == 4
-    for name, value in whole["model"].items():
-        assert torch.equal(resumed["model"][name], value), name
+    run = train(at_experts, *STAGE1, "max_iterations=4", "checkpoint=runs/run/nn/last.pth")
+    resumed = last_of(run)
+    assert resumed.made_by.iterations == whole.made_by.iterations == 4
+    assert resumed.spec == whole.spec
+    for name, value in whole.weights.items():
+        assert torch.equal(resumed.weights[name], value), name
 
 
 # Stage 2
 
-STAGE2 = ("task=ResDexHyperStage2", "follow_up=false", "objects=starter", "objects.names=[box,sphere]")
-
 
 def test_stage_2_starts_from_stage_1_with_a_fresh_optimizer(at_experts, monkeypatch):
-    from runners.learning.ppo import ResDexPPO
-
     started = {}
 
     def spy(self):
@@ -207,11 +158,11 @@ def test_stage_2_starts_from_stage_1_with_a_fresh_optimizer(at_experts, monkeypa
     monkeypatch.setattr(ResDexPPO, "train", spy, raising=False)
     outcome = tiny(at_experts, *STAGE2, "stage1=stage1.pth")
     assert outcome.status == 130
-    stage1 = state_of(at_experts / "stage1.pth")
-    for name, value in stage1["model"].items():
+    stage1 = Checkpoint.read(at_experts / "stage1.pth")
+    for name, value in stage1.weights.items():
         assert torch.equal(started["model"][name], value), name
     assert started["optimizer"] == {} and started["epoch"] == 0
-    assert f"starts from the weights of stage1.pth ({stage1['frame']:,} steps)" in outcome.out
+    assert f"starts from the weights of stage1.pth ({stage1.made_by.steps:,} steps)" in outcome.out
 
 
 def test_stage_2_pays_for_success_alone(at_experts):
@@ -225,7 +176,7 @@ def test_stage_2_takes_the_newest_stage_1_by_itself(at_experts):
     train(at_experts, *HYPER, "experiment=old", "max_iterations=1")
     train(at_experts, *HYPER, "experiment=new", "max_iterations=1")
     train(at_experts, "experiment=a_base", "max_iterations=1")
-    train(at_experts, *HYPER[:4], "train=ResDexBasePPO", "experiment=plain", "max_iterations=1")
+    train(at_experts, *STAGE1, "train=ResDexBasePPO", "experiment=plain", "max_iterations=1")
     for age, name in enumerate(["plain", "a_base", "new", "old"]):
         os.utime(str(at_experts / "runs" / name / "nn" / "last.pth"), (1e9 - age, 1e9 - age))
     outcome = tiny(at_experts, *STAGE2)
@@ -234,7 +185,7 @@ def test_stage_2_takes_the_newest_stage_1_by_itself(at_experts):
 
 
 def test_plain_ppo_has_a_second_stage_too(at_experts):
-    train(at_experts, *HYPER[:4], "train=ResDexBasePPO", "experiment=plain", "max_iterations=1")
+    train(at_experts, *STAGE1, "train=ResDexBasePPO", "experiment=plain", "max_iterations=1")
     outcome = tiny(at_experts, *STAGE2, "train=ResDexBasePPO", "stage1=runs/plain/nn/last.pth")
     assert outcome.status == 0, outcome.err
     assert "starts from the weights of runs/plain/nn/last.pth" in outcome.out
@@ -265,39 +216,42 @@ def test_a_second_stage_that_is_there_is_told_before_the_first(at_experts):
 
 def test_a_stage_1_of_other_first_noise_will_do(at_experts):
     """Initial values are in the weights that are taken over."""
-    outcome = tiny(at_experts, *STAGE2, "stage1=stage1.pth", "residual_std=0.7")
+    outcome = tiny(at_experts, *STAGE2, "stage1=stage1.pth", "train.params.network.mixture.residualStd=0.7")
     assert outcome.status == 0, outcome.err
 
 
 def test_another_order_of_the_observation_is_refused(at_experts):
-    state = state_of(at_experts / "stage1.pth")
-    swap_two_blocks(state)
-    checkpoints.write_checkpoint(at_experts / "swapped.pth", state)
+    swap_two_blocks(Checkpoint.read(at_experts / "stage1.pth")).write(at_experts / "swapped.pth")
     assert_one_sentence(tiny(at_experts, *STAGE2, "stage1=swapped.pth"), "swapped.pth sees fingertips, joint_pos")
+
+
+ALL_SPLITS = {
+    "objects.split": ["train", "unseen_object", "unseen_category"],
+    "objects.count": 132,
+    "num_episodes": 500,
+}
 
 
 @pytest.mark.parametrize(
     "overrides, expected",
     [
-        (
-            (),
-            [
-                "test=True",
-                "objects.split=[train,unseen_object,unseen_category]",
-                "objects.count=132",
-                "num_episodes=500",
-            ],
-        ),
-        (("objects.count=9", "num_episodes=7"), ["objects.count=9", "num_episodes=7"]),
-        (("objects.categories=[mug]",), ["test=True"]),
-        (("objects=starter",), ["test=True"]),
-        (("objects.split=unseen_object",), ["test=True"]),
+        ((), ALL_SPLITS),
+        (("objects.count=9", "num_episodes=7"), {**ALL_SPLITS, "objects.count": 9, "num_episodes": 7}),
+        (("objects.count=3000",), ALL_SPLITS),
+        (("objects.categories=[mug]",), {}),
+        (("objects.names=[mug-0000]",), {}),
+        (("objects=starter",), {}),
+        (("objects.split=unseen_object",), {}),
     ],
 )
 def test_what_is_evaluated_after_a_training(overrides, expected):
-    cfg = load_config(["sim=mujoco", "task=ResDexHyper", *overrides])[0]
-    chosen = launch._on_all_splits(cfg)
-    assert chosen == expected if len(expected) in (1, 4) else set(expected) <= set(chosen)
+    config = load_config(["sim=mujoco", "task=ResDexHyper", *overrides])
+    chosen = launch._on_all_splits(config)
+    assert chosen == expected
+    for key, value in chosen.items():
+        told = config.changed(chosen)
+        group, _, name = key.rpartition(".")
+        assert getattr(told.objects if group else told.command, name) == value
 
 
 @pytest.mark.parametrize(
@@ -305,7 +259,7 @@ def test_what_is_evaluated_after_a_training(overrides, expected):
     [
         (("stage1=nowhere.pth",), ("nowhere.pth",)),
         (("stage1=3",), ("stage1 is 3",)),
-        (("stage1=e0.pth",), ("e0.pth", "not a hyper-policy")),
+        (("stage1=e0.pth",), ("e0.pth is not a hyper-policy: it holds a 'base' policy",)),
         (("stage1=stage1.pth", "experts=[e0.pth]"), ("stage1.pth mixes 2 experts", "are 1")),
         (("stage1=stage1.pth", "experts=[e1.pth,e0.pth]"), ("stage1.pth holds the experts", "are others")),
         (("stage1=stage1.pth", "train.params.network.mixture.normalization=l2"), ("stage1.pth", "normalization")),
@@ -320,7 +274,7 @@ def test_a_stage_2_that_cannot_start_says_why(at_experts, overrides, culprits):
 
 
 def test_stage_2_without_any_stage_1_says_how_to_get_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("runners.policies.warm_start.CHECKPOINT_DIR", tmp_path)
+    monkeypatch.setattr("runners.learning.warm_start.CHECKPOINT_DIR", tmp_path)
     assert_one_sentence(tiny(tmp_path, *STAGE2), "runs/ holds none", "task=ResDexHyper", "stage1=FILE")
 
 
@@ -331,61 +285,78 @@ def test_one_command_goes_through_both_stages_and_the_evaluation(at_experts):
     assert "starts from the weights of runs/run/nn/last.pth" in outcome.out
     done = at_experts / "runs" / "run_stage2"
     assert {"nn", "evaluation.json", "evaluation.md", "gallery.png"} <= {path.name for path in done.iterdir()}
-    assert state_of(done / "nn" / "last.pth")["task"]["stage"] == 2
+    assert last_of(done).task["stage"] == 2
 
 
 # Bundles that cannot be
 
 
-def broken(folder, name, change):
-    state = state_of(folder / "e1.pth")
-    change(state)
-    checkpoints.write_checkpoint(folder / name, state)
+def spec_with(checkpoint, **changes):
+    return replace(checkpoint, spec=replace(checkpoint.spec, **changes))
 
 
-def swap_two_blocks(state):
-    first, second, *others = state["observation_layout"].items()
-    state["observation_layout"] = dict([second, first, *others])
+def weights_with(checkpoint, **changes):
+    """Another tensor for some parameters; None: it is missing."""
+    changes = {f"a2c_network.{name.replace('__', '.')}": value for name, value in changes.items()}
+    weights = {**checkpoint.weights, **changes}
+    return replace(checkpoint, weights={name: value for name, value in weights.items() if value is not None})
 
 
-def see_everything(state):
-    state["kind"], state["observation_layout"] = "full", layout(227)
+def swap_two_blocks(checkpoint):
+    first, second, *others = checkpoint.spec.observation_layout.items()
+    return spec_with(checkpoint, observation_layout=dict([second, first, *others]))
+
+
+def see_everything(checkpoint):
+    weights = dict(checkpoint.weights)
     for name in ("a2c_network.actor_mlp.0.weight", "running_mean_std.running_mean", "running_mean_std.running_var"):
-        tensor = state["model"][name]
-        state["model"][name] = torch.cat((tensor, torch.ones(*tensor.shape[:-1], 227 - 153)), dim=-1)
+        more = torch.ones(*weights[name].shape[:-1], SIZES["full"] - SIZES["base"])
+        weights[name] = torch.cat((weights[name], more), dim=-1)
+    return replace(spec_with(checkpoint, observation="full", observation_layout=layout("full")), weights=weights)
+
+
+BROKEN = {
+    "full.pth": see_everything,
+    "normal.pth": lambda expert: spec_with(expert, normalize_input=False),
+    "odd.pth": lambda expert: spec_with(expert, observation="vision"),
+    "shared.pth": lambda expert: spec_with(expert, network={**expert.spec.network, "separate": False}),
+    "deep.pth": lambda expert: spec_with(
+        expert, network={**expert.spec.network, "mlp": {**expert.spec.network["mlp"], "d2rl": True}}
+    ),
+    "swapped.pth": swap_two_blocks,
+    "cut.pth": lambda expert: weights_with(expert, mu__bias=None),
+    "shape.pth": lambda expert: weights_with(expert, mu__bias=torch.zeros(3)),
+}
 
 
 @pytest.mark.parametrize(
     "bundle, culprits",
     [
         ("[]", ("experts is empty",)),
-        ("e0.pth", ("must be a list",)),
-        ("null", ("must be a list",)),
-        ("3", ("must be a list",)),
+        ("e0.pth", ("experts is 'e0.pth'", "must be a list")),
+        ("null", ("experts is null", "a list of strings")),
+        ("3", ("experts is 3", "a list of strings")),
         ("[swapped.pth]", ("swapped.pth sees fingertips, joint_pos",)),
         ("[e0.pth,e2.pth]", ("e2.pth has units=[8]", "e0.pth has units=[16, 16]")),
         ("[e0.pth,e1.pth,e0.pth]", ("e0.pth and e0.pth are the same expert",)),
         ("[e0.pth,nowhere.pth]", ("nowhere.pth",)),
         ("[stage1.pth]", ("stage1.pth is a hyper-policy",)),
-        ("[e0.pth,full.pth]", ("full.pth has kind=full", "e0.pth has kind=base")),
+        ("[e0.pth,full.pth]", ("full.pth has observation=full", "e0.pth has observation=base")),
         ("[e0.pth,normal.pth]", ("normal.pth has normalize_input=False",)),
-        ("[odd.pth]", ("odd.pth holds a 'vision' policy",)),
+        ("[odd.pth]", ("odd.pth sees joint_pos", "'vision' policy")),
         ("[shared.pth]", ("shared.pth", "separate=False")),
+        ("[deep.pth]", ("deep.pth", "d2rl=True")),
         ("[cut.pth]", ("cut.pth is an incomplete checkpoint",)),
         ("[shape.pth]", ("shape.pth has a layer of shape",)),
     ],
 )
 def test_a_wrong_bundle_is_refused_in_one_sentence(at_experts, bundle, culprits):
     folder = at_experts
-    broken(folder, "full.pth", see_everything)
-    broken(folder, "normal.pth", lambda s: s["train"].update(normalize_input=False))
-    broken(folder, "odd.pth", lambda s: s.update(kind="vision"))
-    broken(folder, "shared.pth", lambda s: s["train"]["network"].update(separate=False))
-    broken(folder, "swapped.pth", swap_two_blocks)
-    broken(folder, "cut.pth", lambda s: s["model"].pop("a2c_network.mu.bias"))
-    broken(folder, "shape.pth", lambda s: s["model"].update({"a2c_network.mu.bias": torch.zeros(3)}))
+    for name, change in BROKEN.items():
+        if name in bundle:
+            change(Checkpoint.read(folder / "e1.pth")).write(folder / name)
     before = files(folder)
-    assert_one_sentence(tiny(folder, *HYPER[:4], f"experts={bundle}"), *culprits)
+    assert_one_sentence(tiny(folder, *STAGE1, f"experts={bundle}"), *culprits)
     assert files(folder) == before
 
 
@@ -394,8 +365,8 @@ def test_experts_mean_nothing_to_a_base_policy(at_experts):
 
 
 def test_without_shipped_experts_the_command_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("runners.policies.warm_start.CHECKPOINT_DIR", tmp_path)
-    assert_one_sentence(tiny(tmp_path, *HYPER[:4]), "no expert is shipped", "experts=[a.pth,b.pth]")
+    monkeypatch.setattr("runners.learning.warm_start.CHECKPOINT_DIR", tmp_path)
+    assert_one_sentence(tiny(tmp_path, *STAGE1), "no expert is shipped", "experts=[a.pth,b.pth]")
 
 
 # A checkpoint knows its task

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from resdex_tasks import networks
 from resdex_tasks.networks.experts import ExpertsSpec, FrozenExperts
 from resdex_tasks.networks.hyper import hyper_action_size, mixture_weights
-from resdex_tasks.observations import NUM_BASE, NUM_FULL
+from resdex_tasks.observations import SIZES
 from resdex_tasks.utils.errors import UserError
+
+NUM_BASE, NUM_FULL = SIZES["base"], SIZES["full"]
 
 
 def spec_of(k=2, units=(8,), activation="elu", normalize_input=False):
@@ -20,7 +22,7 @@ def spec_of(k=2, units=(8,), activation="elu", normalize_input=False):
         ids=tuple(f"id{i}" for i in range(k)),
         units=units,
         activation=activation,
-        observation_size=NUM_BASE,
+        observation="base",
         normalize_input=normalize_input,
     )
 
@@ -227,3 +229,14 @@ def test_an_experts_entry_that_is_none_is_refused():
         ExpertsSpec.read({"objects": ["a"], "ids": ["b"]})
     with pytest.raises(UserError, match="do not fit together"):
         ExpertsSpec.read({**spec_of(2).plain(), "ids": ["one"]})
+    with pytest.raises(UserError, match="do not fit together"):
+        ExpertsSpec.read({**spec_of(2).plain(), "observation": "vision"})
+
+
+@given(st.integers(1, 4), st.lists(st.integers(1, 9), max_size=3), st.sampled_from(sorted(SIZES)), st.booleans())
+@settings(max_examples=25)
+def test_plain_values_describe_the_same_experts(k, units, observation, normalize_input):
+    spec = ExpertsSpec(("box",) * k, tuple("abcd"[:k]), tuple(units), "elu", observation, normalize_input)
+    back = ExpertsSpec.read(spec.plain())
+    assert back == spec and back.count == k and back.observation_size == SIZES[observation]
+    assert [size for size, _ in back.layers] == [SIZES[observation], *units] and back.layers[-1][1] == 24

@@ -1,5 +1,6 @@
-"""DexGraspNet in UniDexGrasp's layout, and what its reader makes of any layout."""
+"""DexGraspNet in UniDexGrasp's layout, and the reader's behaviour in any layout."""
 
+import dataclasses
 import io
 import pickle
 import shutil
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 import trimesh
 from helpers.command_line import assert_one_sentence, call, train
-from helpers.configs import objects_settings
 from helpers.dexgraspnet_layouts import (
     CODE,
     QPOS_NAMES,
@@ -20,7 +20,7 @@ from helpers.dexgraspnet_layouts import (
     write_grasp,
     write_object,
 )
-from helpers.object_checks import assert_closed_convex_outward, beyond_joint_limits, vertices_of
+from helpers.object_checks import assert_closed_convex_outward, beyond_joint_limits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
@@ -31,7 +31,9 @@ from resdex_tasks.hand.shadow_hand import PALM_CENTRE
 from resdex_tasks.objects.dexgraspnet.restricted_pickle import read_object_items
 from resdex_tasks.objects.dexgraspnet.source import SCALES, read_dexgraspnet, read_object_list
 from resdex_tasks.objects.object_set import GraspObject
+from resdex_tasks.utils.config_reader import shown
 from resdex_tasks.utils.errors import UserError
+from runners.config import load_config
 
 MILLIMETRE = 1e-3
 
@@ -45,7 +47,7 @@ def root(tmp_path) -> Path:
 def test_an_object_is_read_at_its_scale(root):
     (crate,) = read_dexgraspnet(root, [CODE], scales=[0.08])
     assert (crate.name, crate.category, crate.split) == ("core/crate-0@0.08", "crate", "train")
-    np.testing.assert_allclose(np.ptp(vertices_of(crate), axis=0), 0.08)
+    np.testing.assert_allclose(np.ptp(crate.vertices, axis=0), 0.08)
     assert [piece.vertices[:, 0].mean() > 0 for piece in crate.pieces] == [True, False], "pieces in numeric order"
     np.testing.assert_allclose(crate.proposals.joint_pos[0], 0.01 * np.arange(22))
     np.testing.assert_allclose(crate.proposals.translation[0], [0.25, 0.26, 0.27])
@@ -67,7 +69,7 @@ def test_every_object_at_every_scale_is_an_object_of_its_own(root):
     write_grasp(grasp_file(root, number=1), scale=0.15)
     small, large = read_dexgraspnet(root, scales=[0.08, 0.15])
     assert (small.name, large.name) == (f"{CODE}@0.08", f"{CODE}@0.15")
-    np.testing.assert_allclose(vertices_of(large), vertices_of(small) * 0.15 / 0.08)
+    np.testing.assert_allclose(large.vertices, small.vertices * 0.15 / 0.08)
     assert read_dexgraspnet(root, scales=[0.08, 0.15], names=[large.name]).names == [large.name]
     assert f"{CODE}@0.1'" in read_error(root, scales=[0.08], names=[f"{CODE}@0.1"])
 
@@ -78,9 +80,9 @@ def test_what_is_left_out_is_counted_once_with_the_reasons(root):
     for number in (3, 4):
         write_object(root, f"core/pot-{number}")
         grasp_file(root, f"core/pot-{number}").write_bytes(b"no archive")
-    said = []
-    assert read_dexgraspnet(root, report=said.append).names == [f"{CODE}@0.08"]
-    (sentence,) = said
+    messages = []
+    assert read_dexgraspnet(root, report=messages.append).names == [f"{CODE}@0.08"]
+    (sentence,) = messages
     assert sentence.startswith(f"left out 4 of the 5 objects in {root}: ")
     assert "core/pot-3/00000.npz is not a readable grasp: File is not a zip file (and 1 more)" in sentence
     assert "core/pot-1@0.08 has no grasp at its scale" in sentence
@@ -160,9 +162,9 @@ def test_object_lists_of_every_kind(root, content):
 def test_listed_objects_that_are_not_there_are_left_out(root):
     path = root / "list.yaml"
     path.write_text(f"object_code_list: [{CODE}, core/none-1]")
-    said = []
-    assert read_dexgraspnet(root, object_list=path, report=said.append).names == [f"{CODE}@0.08"]
-    assert "1 of the 2" in said[0] and "datasetv4.1/core/none-1 is a missing folder" in said[0]
+    messages = []
+    assert read_dexgraspnet(root, object_list=path, report=messages.append).names == [f"{CODE}@0.08"]
+    assert "1 of the 2" in messages[0] and "datasetv4.1/core/none-1 is a missing folder" in messages[0]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +202,9 @@ def test_unknown_scales_are_named(root, scales):
 
 @pytest.mark.parametrize("height", [0.0, -0.05, "low", None, True])
 def test_a_senseless_rest_height_is_named(root, height):
-    assert repr(height) in read_error(root, max_rest_height=height)
+    with pytest.raises(UserError) as error:
+        make_objects({"source": "dexgraspnet", "root": str(root), "maxRestHeight": height})
+    assert str(error.value) == f"objects.maxRestHeight is {shown(height)}; it must be a positive number"
 
 
 @pytest.mark.parametrize("folder", ["datasetv4.1", "meshdatav3_scaled", f"meshdatav3_scaled/{CODE}"])
@@ -333,9 +337,9 @@ KEPT_CASES = [(code, scale, kept) for code, counts in KEPT.items() for scale, ke
 @pytest.fixture(scope="module", params=[c for c in KEPT_CASES if c[2] > 0], ids=lambda case: f"{case[0][:8]}-{case[1]}")
 def sample(request, sample_data) -> GraspObject:
     code, scale, kept = request.param
-    (thing,) = read_dexgraspnet(sample_data / "unidexgrasp_layout", [code], scales=[scale])
-    assert len(thing.proposals) == kept
-    return thing
+    (obj,) = read_dexgraspnet(sample_data / "unidexgrasp_layout", [code], scales=[scale])
+    assert len(obj.proposals) == kept
+    return obj
 
 
 @pytest.mark.parametrize("code, scale", [case[:2] for case in KEPT_CASES if case[2] == 0])
@@ -362,7 +366,7 @@ def test_sample_rests_at_its_planes_height(sample, sample_data):
         with np.load(path, allow_pickle=False) as grasp:
             if abs(1 / grasp["scale"] - scale) < 1e-4 and grasp["plane"][3] <= 0.05:
                 heights.append(grasp["plane"][3])
-    lowest = [Rotation.from_quat(q).apply(vertices_of(sample))[:, 2].min() for q in sample.proposals.rest_rotation]
+    lowest = [Rotation.from_quat(q).apply(sample.vertices)[:, 2].min() for q in sample.proposals.rest_rotation]
     np.testing.assert_allclose(np.sort(np.negative(lowest)), np.sort(heights), atol=0.01 * MILLIMETRE)
 
 
@@ -388,17 +392,17 @@ def test_sample_hand_is_near_the_surface_and_faces_the_object(sample):
 
 def test_sample_hands_root_is_above_the_table(sample):
     rest = Rotation.from_quat(sample.proposals.rest_rotation)
-    table = [turn.apply(vertices_of(sample))[:, 2].min() for turn in rest]
+    table = [turn.apply(sample.vertices)[:, 2].min() for turn in rest]
     assert (rest.apply(sample.proposals.translation)[:, 2] > table).all()
 
 
 def test_whole_sample_is_read_by_configuration(sample_data, capsys):
-    cfg = objects_settings("dexgraspnet")
-    cfg["root"] = str(sample_data / "unidexgrasp_layout")
-    assert make_objects(cfg).names == [f"{code}@0.08" for code in SAMPLE_CODES]
-    assert {thing.category for thing in make_objects(cfg)} == {"bottle", "car"}
-    cfg["scales"] = [0.12]
-    assert make_objects(cfg).names == [f"{SAMPLE_CODES[1]}@0.12"]
+    root = f"objects.root={sample_data / 'unidexgrasp_layout'}"
+    config = load_config(["sim=mujoco", "objects=dexgraspnet", root]).objects
+    assert make_objects(config).names == [f"{code}@0.08" for code in SAMPLE_CODES]
+    assert {obj.category for obj in make_objects(config)} == {"bottle", "car"}
+    config = dataclasses.replace(config, scales=[0.12])
+    assert make_objects(config).names == [f"{SAMPLE_CODES[1]}@0.12"]
     assert "left out 1 of the 2" in capsys.readouterr().out
 
 

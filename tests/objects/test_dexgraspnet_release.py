@@ -14,7 +14,7 @@ from helpers.dexgraspnet_layouts import (
     write_object,
     write_release,
 )
-from helpers.object_checks import assert_closed_convex_outward, beyond_joint_limits, vertices_of
+from helpers.object_checks import assert_closed_convex_outward, beyond_joint_limits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
@@ -35,7 +35,7 @@ def release(tmp_path) -> Path:
 def test_a_release_is_read_with_the_poses_in_which_its_objects_rest(release):
     (crate,) = read_dexgraspnet(release)
     assert (crate.name, crate.category, crate.code, len(crate.pieces)) == (f"{CODE}@0.08", "crate", None, 2)
-    np.testing.assert_allclose(np.ptp(vertices_of(crate), axis=0), 0.08)
+    np.testing.assert_allclose(np.ptp(crate.vertices, axis=0), 0.08)
     np.testing.assert_allclose(crate.proposals.translation, [[0.0, 0.0, 0.1]])
     np.testing.assert_allclose(crate.proposals.rest_rotation, [[0, 0, 0, 1]], atol=1e-9)
 
@@ -126,17 +126,17 @@ def released(sample_data):
 
 
 def test_released_sample_is_read(released):
-    assert {thing.category for thing in released} == {"mug", "banana"}
+    assert {obj.category for obj in released} == {"mug", "banana"}
     assert "core/mug-8570d9a8d24cb0acbebd3c0c0c70fb03@0.08" in released.names
-    for thing in released:
-        for piece in thing.pieces:
+    for obj in released:
+        for piece in obj.pieces:
             assert_closed_convex_outward(piece)
-        assert (beyond_joint_limits(thing.proposals.joint_pos) < 0.05).mean() > 0.97
+        assert (beyond_joint_limits(obj.proposals.joint_pos) < 0.05).mean() > 0.97
 
 
 def test_released_samples_hands_are_above_the_table_and_look_down(released):
-    for thing in released:
-        proposals, vertices = thing.proposals, vertices_of(thing)
+    for obj in released:
+        proposals, vertices = obj.proposals, obj.vertices
         centres, radii = hand_hull(proposals.rotation, proposals.translation, proposals.joint_pos)
         for i, rest in enumerate(Rotation.from_quat(proposals.rest_rotation)):
             table = rest.apply(vertices)[:, 2].min()

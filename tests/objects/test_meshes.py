@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 import trimesh
 from helpers.command_line import assert_one_sentence, call, train
-from helpers.configs import objects_settings
-from helpers.object_checks import assert_closed_convex_outward, vertices_of
+from helpers.object_checks import assert_closed_convex_outward
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.factory import make_objects
 from resdex_tasks.objects import meshes
 from resdex_tasks.objects.geometry.convex import mass_centre
 from resdex_tasks.objects.meshes import MAX_VERTICES, mesh_objects
+from resdex_tasks.utils.config_reader import shown
 from resdex_tasks.utils.errors import UserError
+from runners.config import load_config
 
 
 def star() -> trimesh.Trimesh:
@@ -35,7 +36,7 @@ def box(*extents: float) -> trimesh.Trimesh:
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    folder = tmp_path / "things"
+    folder = tmp_path / "meshes"
     folder.mkdir()
     box(3, 2, 1).export(str(folder / "brick_07.stl"))
     return folder
@@ -68,17 +69,17 @@ def read_error(root: Path, **kwargs) -> str:
 def test_a_mesh_is_brought_to_its_size_about_its_centre_of_mass(root):
     (brick,) = mesh_objects(root)
     assert (brick.name, brick.category, brick.split, brick.code) == ("brick_07.stl", "brick", "train", None)
-    np.testing.assert_allclose(np.ptp(vertices_of(brick), axis=0), [0.1, 0.2 / 3, 0.1 / 3], rtol=1e-6)
+    np.testing.assert_allclose(np.ptp(brick.vertices, axis=0), [0.1, 0.2 / 3, 0.1 / 3], rtol=1e-6)
     np.testing.assert_allclose(mass_centre(brick.pieces), 0.0, atol=1e-9)
     assert_closed_convex_outward(brick.pieces[0])
-    flat = Rotation.from_quat(brick.proposals.rest_rotation[0]).apply(vertices_of(brick))
+    flat = Rotation.from_quat(brick.proposals.rest_rotation[0]).apply(brick.vertices)
     assert np.ptp(flat[:, 2]) == pytest.approx(0.1 / 3), "on its largest side"
 
 
 def test_without_a_size_the_files_metres_count(root):
     box(0.03, 0.04, 0.05).export(str(root / "brick_07.stl"))
     (brick,) = mesh_objects(root, size=None)
-    np.testing.assert_allclose(np.ptp(vertices_of(brick), axis=0), [0.03, 0.04, 0.05], rtol=1e-4)
+    np.testing.assert_allclose(np.ptp(brick.vertices, axis=0), [0.03, 0.04, 0.05], rtol=1e-4)
 
 
 @pytest.mark.parametrize("suffix", ["obj", "stl", "ply", "glb", "STL"])
@@ -94,9 +95,9 @@ def test_folders_are_searched_and_name_the_category(root):
     (root / "cups" / "a").mkdir(parents=True)
     box(1, 1, 1).export(str(root / "cups" / "a" / "model.obj"))
     (root / "notes.txt").write_text("no mesh")
-    things = mesh_objects(root)
-    assert things.names == ["brick_07.stl", "cups/a/model.obj"]
-    assert [thing.category for thing in things] == ["brick", "cups"]
+    objects = mesh_objects(root)
+    assert objects.names == ["brick_07.stl", "cups/a/model.obj"]
+    assert [obj.category for obj in objects] == ["brick", "cups"]
     assert mesh_objects(root, names=["cups/a/model.obj"]).names == ["cups/a/model.obj"]
     assert "'cup'" in read_error(root, names=["cup"])
 
@@ -104,7 +105,7 @@ def test_folders_are_searched_and_name_the_category(root):
 def test_the_parts_of_a_scene_are_one_object(tmp_path, halved):
     trimesh.Scene([box(1, 1, 1), trimesh.creation.box((1, 1, 4))]).export(str(tmp_path / "two.glb"))
     (two,) = mesh_objects(tmp_path)
-    assert np.ptp(vertices_of(two), axis=0).max() == pytest.approx(0.1)
+    assert np.ptp(two.vertices, axis=0).max() == pytest.approx(0.1)
     assert halved == ["two.glb"]
 
 
@@ -135,7 +136,7 @@ def test_a_decomposition_is_made_once_for_all_sizes(root, tmp_path, halved):
     for one, other in zip(first, again):
         for a, b in zip(one.pieces, other.pieces):
             assert a.vertices.tobytes() == b.vertices.tobytes() and a.faces.tobytes() == b.faces.tobytes()
-    np.testing.assert_allclose(vertices_of(larger[1]), 1.2 * vertices_of(first[1]))
+    np.testing.assert_allclose(larger[1].vertices, 1.2 * first[1].vertices)
     mesh_objects(root, cache=cache, max_pieces=3)
     assert halved == ["star.stl"] * 2, "other settings, other pieces"
     (root / "star.stl").write_bytes((root / "star.stl").read_bytes()[:-2] + b"xx")
@@ -143,7 +144,7 @@ def test_a_decomposition_is_made_once_for_all_sizes(root, tmp_path, halved):
     assert halved == ["star.stl"] * 3, "another file, other pieces"
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(root, tmp_path, halved, monkeypatch):
+def test_an_interrupted_run_resumes_where_it_stopped(root, tmp_path, halved, monkeypatch):
     for name in ("star_1.stl", "star_2.stl", "star_3.stl"):
         mesh = star()
         mesh.apply_scale(int(name[5]))
@@ -164,24 +165,24 @@ def test_an_interrupted_run_goes_on_where_it_stopped(root, tmp_path, halved, mon
     assert halved == ["star_1.stl", "star_2.stl", "star_3.stl"]
 
 
-def test_a_broken_cache_is_made_anew(root, tmp_path, halved):
+def test_a_broken_cache_is_replaced(root, tmp_path, halved):
     star().export(str(root / "star.stl"))
     (first,) = mesh_objects(root, names=["star.stl"], cache=tmp_path / "cache")
     for entry in (tmp_path / "cache").rglob("*.npz"):
         entry.write_bytes(entry.read_bytes()[:50])
     (again,) = mesh_objects(root, names=["star.stl"], cache=tmp_path / "cache")
-    np.testing.assert_array_equal(vertices_of(first), vertices_of(again))
+    np.testing.assert_array_equal(first.vertices, again.vertices)
 
 
 def test_coacd_cuts_a_star_into_convex_pieces(tmp_path):
     pytest.importorskip("coacd")
     star().export(str(tmp_path / "star.stl"))
-    (thing,) = mesh_objects(tmp_path, max_pieces=8)
-    assert 3 <= len(thing.pieces) <= 8
-    for piece in thing.pieces:
+    (obj,) = mesh_objects(tmp_path, max_pieces=8)
+    assert 3 <= len(obj.pieces) <= 8
+    for piece in obj.pieces:
         assert_closed_convex_outward(piece)
         assert len(piece.vertices) <= MAX_VERTICES
-    volume = sum(trimesh.Trimesh(piece.vertices, piece.faces).volume for piece in thing.pieces)
+    volume = sum(trimesh.Trimesh(piece.vertices, piece.faces).volume for piece in obj.pieces)
     true = star()
     assert volume == pytest.approx(true.volume * (0.1 / true.extents.max()) ** 3, rel=0.25)
 
@@ -203,11 +204,11 @@ def test_a_hopeless_mesh_is_not_tried_again(root, tmp_path, monkeypatch, kind, t
         raise kind(path, "took too long", "a detail")
 
     monkeypatch.setattr(meshes, "_run_coacd", fail)
-    said = []
+    messages = []
     for _ in range(2):
-        mesh_objects(root, cache=tmp_path / "cache", report=said.append)
+        mesh_objects(root, cache=tmp_path / "cache", report=messages.append)
     assert asked == times * ["star.stl"]
-    assert said[0] == said[1] and "star.stl took too long: a detail" in said[0]
+    assert messages[0] == messages[1] and "star.stl took too long: a detail" in messages[0]
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.3, 1.1])
@@ -234,9 +235,9 @@ def test_a_crash_of_coacd_is_reported(root, monkeypatch, tmp_path):
     worker.write_text("import os\nos.abort()")
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: True)
     monkeypatch.setattr(meshes, "COACD_WORKER", worker)
-    said = []
-    assert mesh_objects(root, cache=tmp_path / "cache", report=said.append).names == ["brick_07.stl"]
-    assert "star.stl cannot be cut into convex pieces: exit status -6" in said[0]
+    messages = []
+    assert mesh_objects(root, cache=tmp_path / "cache", report=messages.append).names == ["brick_07.stl"]
+    assert "star.stl cannot be cut into convex pieces: exit status -6" in messages[0]
 
 
 HOPELESS = {
@@ -253,10 +254,10 @@ HOPELESS = {
 def test_a_hopeless_mesh_is_named_and_left_out(root, name):
     content, words = HOPELESS[name]
     (root / f"{name}.obj").write_bytes(content)
-    said = []
-    assert mesh_objects(root, report=said.append).names == ["brick_07.stl"]
-    assert len(said) == 1 and "\n" not in said[0]
-    assert "left out 1 of the 2 objects" in said[0] and f"{name}.obj" in said[0] and words in said[0]
+    messages = []
+    assert mesh_objects(root, report=messages.append).names == ["brick_07.stl"]
+    assert len(messages) == 1 and "\n" not in messages[0]
+    assert "left out 1 of the 2 objects" in messages[0] and f"{name}.obj" in messages[0] and words in messages[0]
     (root / "brick_07.stl").unlink()
     message = read_error(root)
     assert f"{name}.obj" in message and words in message
@@ -269,14 +270,17 @@ def test_a_mesh_too_large_for_the_task_is_named(root):
 
 
 @pytest.mark.parametrize(
-    "setting",
-    [{"size": 0}, {"size": "big"}, {"size": True}, {"size": float("nan")}, {"max_pieces": 0}, {"split": "test"}],
-    ids=repr,
+    "key, value, expected",
+    [
+        *(("size", value, "a positive number or null") for value in (0, "big", True, float("nan"))),
+        ("maxPieces", 0, "an integer of at least 1"),
+        ("split", "test", "train, unseen_object or unseen_category"),
+    ],
 )
-def test_a_senseless_setting_is_named(root, setting):
-    ((key, value),) = setting.items()
-    message = read_error(root, **setting)
-    assert repr(value) in message and {"max_pieces": "maxPieces"}.get(key, key) in message
+def test_a_senseless_setting_is_named(root, key, value, expected):
+    with pytest.raises(UserError) as error:
+        make_objects({"source": "meshes", "root": str(root), key: value})
+    assert str(error.value) == f"objects.{key} is {shown(value)}; it must be {expected}"
 
 
 def test_an_empty_and_a_missing_folder_are_named(tmp_path):
@@ -296,5 +300,5 @@ def test_the_command_line_asks_for_the_folder(tmp_path):
 
 
 def test_the_configuration_is_the_default(root):
-    cfg = {**objects_settings("meshes"), "root": str(root)}
-    np.testing.assert_array_equal(vertices_of(make_objects(cfg)[0]), vertices_of(mesh_objects(root)[0]))
+    config = load_config(["sim=mujoco", "objects=meshes", f"objects.root={root}"])
+    np.testing.assert_array_equal(make_objects(config.objects)[0].vertices, mesh_objects(root)[0].vertices)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-from helpers.configs import objects_settings
-from helpers.object_checks import assert_closed_convex_outward, beyond_joint_limits, vertices_of
+from helpers.object_checks import assert_closed_convex_outward, beyond_joint_limits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
@@ -14,11 +13,12 @@ from resdex_tasks.objects.geometry.stable_poses import rotation_to_up
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.utils.errors import UserError
+from runners.config import load_config
 
 STARTER = list(starter_objects())
 MILLIMETRE = 1e-3
 
-starter = pytest.mark.parametrize("thing", STARTER, ids=lambda thing: thing.name)
+starter = pytest.mark.parametrize("obj", STARTER, ids=lambda obj: obj.name)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(4, 40), st.floats(0.01, 0.3))
@@ -47,16 +47,16 @@ def test_flat_points_are_no_convex_piece():
 
 
 @starter
-def test_starter_pieces_are_closed_convex_and_outward(thing):
-    for piece in thing.pieces:
+def test_starter_pieces_are_closed_convex_and_outward(obj):
+    for piece in obj.pieces:
         assert_closed_convex_outward(piece)
 
 
 @starter
-def test_starter_shape_rests_on_the_table_under_its_centre_of_mass(thing):
-    np.testing.assert_allclose(mass_centre(thing.pieces), 0.0, atol=1e-9)
-    np.testing.assert_array_equal(thing.proposals.rest_rotation, [[0, 0, 0, 1]])
-    vertices = vertices_of(thing)
+def test_starter_shape_rests_on_the_table_under_its_centre_of_mass(obj):
+    np.testing.assert_allclose(mass_centre(obj.pieces), 0.0, atol=1e-9)
+    np.testing.assert_array_equal(obj.proposals.rest_rotation, [[0, 0, 0, 1]])
+    vertices = obj.vertices
     support = vertices[vertices[:, 2] < vertices[:, 2].min() + 1e-6, :2]
     if np.linalg.matrix_rank(support - support[0], tol=1e-6) < 2:  # round shapes rest on a point or a line
         np.testing.assert_allclose((support.min(0) + support.max(0)) / 2, 0.0, atol=1e-6)
@@ -65,30 +65,30 @@ def test_starter_shape_rests_on_the_table_under_its_centre_of_mass(thing):
 
 
 @starter
-def test_starter_shape_fits_the_hand(thing):
-    assert np.sort(np.ptp(vertices_of(thing), axis=0))[0] <= 0.08
+def test_starter_shape_fits_the_hand(obj):
+    assert np.sort(np.ptp(obj.vertices, axis=0))[0] <= 0.08
 
 
 @starter
-def test_starter_proposal_holds_the_palm_just_above_the_top(thing):
-    proposals = thing.proposals
+def test_starter_proposal_holds_the_palm_just_above_the_top(obj):
+    proposals = obj.proposals
     hand = Rotation.from_quat(proposals.rotation[0])
     palm = hand.apply(PALM_CENTRE) + proposals.translation[0]
-    np.testing.assert_allclose(palm, [0.0, 0.0, vertices_of(thing)[:, 2].max() + 0.02], atol=1e-9)
+    np.testing.assert_allclose(palm, [0.0, 0.0, obj.vertices[:, 2].max() + 0.02], atol=1e-9)
     np.testing.assert_allclose(hand.apply([0.0, -1.0, 0.0]), [0.0, 0.0, -1.0], atol=1e-9)
     assert beyond_joint_limits(proposals.joint_pos).max() == 0.0
 
 
 def test_the_default_box_is_6_by_6_by_7_cm():
-    (box,) = make_objects(objects_settings("starter"))
+    (box,) = make_objects(load_config(["sim=mujoco", "objects=starter"]).objects)
     assert (box.name, box.split) == ("box", "train")
-    np.testing.assert_allclose(np.ptp(vertices_of(box), axis=0), [0.06, 0.06, 0.07])
+    np.testing.assert_allclose(np.ptp(box.vertices, axis=0), [0.06, 0.06, 0.07])
 
 
 def test_mug_pieces_do_not_overlap():
-    (mug,) = [thing for thing in STARTER if thing.name == "mug"]
+    (mug,) = [obj for obj in STARTER if obj.name == "mug"]
     inside = np.zeros(4000, dtype=int)
-    low, high = vertices_of(mug).min(0), vertices_of(mug).max(0)
+    low, high = mug.vertices.min(0), mug.vertices.max(0)
     points = np.random.default_rng(0).uniform(low, high, (len(inside), 3))
     for piece in mug.pieces:
         equations = ConvexHull(piece.vertices).equations
@@ -96,7 +96,7 @@ def test_mug_pieces_do_not_overlap():
     assert inside.max() == 1
 
 
-@given(st.permutations([thing.name for thing in STARTER]), st.integers(1, len(STARTER)))
+@given(st.permutations([obj.name for obj in STARTER]), st.integers(1, len(STARTER)))
 @settings(max_examples=20)
 def test_names_choose_objects_in_their_order(order, count):
     assert ObjectSet(STARTER).select(order[:count]).names == order[:count]
@@ -105,15 +105,24 @@ def test_names_choose_objects_in_their_order(order, count):
 @pytest.mark.parametrize(
     "cfg, words",
     [
-        ({"source": "zoos"}, r"'zoos'.*starter, dexgraspnet, meshes, zoo"),
-        ({}, r"starter, dexgraspnet"),
-        ({"source": "starter", "scael": 1}, r"objects\.scael"),
-        ({"source": "starter", "scale": 0.08}, r"objects\.scale.*starter"),
+        ({"source": "zoos"}, r"objects\.source is 'zoos'; the sources are starter, zoo, dexgraspnet, meshes"),
+        ({}, r"objects\.source is None; the sources are starter, zoo, dexgraspnet, meshes"),
+        (
+            {"source": "starter", "scael": 1},
+            r"unknown key objects\.scael; the keys are codes, names, proposals, source",
+        ),
+        ({"source": "starter", "scales": [0.08]}, r"unknown key objects\.scales; the keys are codes, names"),
         ({"source": "starter", "names": ["teapot"]}, r"no object 'teapot'"),
         ({"source": "starter", "names": []}, r"empty"),
-        ({"source": "starter", "names": "box"}, r"objects\.names.*list"),
-        ({"source": "starter", "names": [["box"]]}, r"objects\.names has \['box'\]; its entries must be text"),
-        ({"source": "dexgraspnet", "root": ".", "scales": ["0.08"]}, r"objects\.scales has '0.08'; .* be numbers"),
+        ({"source": "starter", "names": "box"}, r"objects\.names is 'box'; it must be a list of strings or null"),
+        (
+            {"source": "starter", "names": [["box"]]},
+            r"objects\.names is \[\['box'\]\]; it must be a list of strings or null",
+        ),
+        (
+            {"source": "dexgraspnet", "root": ".", "scales": ["0.08"]},
+            r"objects\.scales is \['0\.08'\]; it must be .*list of numbers",
+        ),
         ({"source": "dexgraspnet"}, r"objects\.root"),
         ({"source": "dexgraspnet", "root": "???"}, r"objects\.root"),
         ({"source": "dexgraspnet", "root": "nowhere"}, r"no folder nowhere"),

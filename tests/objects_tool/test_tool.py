@@ -6,7 +6,9 @@ import trimesh
 from PIL import Image
 
 from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.utils.sequences import evenly
 from runners.objects import __main__ as tool
+from runners.objects.inspect import TILE
 
 
 def call(capsys, *argv):
@@ -76,8 +78,8 @@ def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
     status, out, _ = call(capsys, "show", "objects=starter", "objects.names=null", "--limit", "3", "--columns", "2",
                           "--out", str(path))  # fmt: skip
     assert status == 0 and "3 objects (8 more" in out
-    assert Image.open(path).size == (2 * tool.TILE, 2 * tool.TILE)
-    chosen = [obj.name for obj in tool.evenly(starter_objects(), 3)]
+    assert Image.open(path).size == (2 * TILE, 2 * TILE)
+    chosen = [obj.name for obj in evenly(starter_objects(), 3)]
     assert chosen[0] == "box" and chosen[-1] == "mug"
 
 
@@ -89,7 +91,7 @@ def test_show_draws_the_hand_where_the_proposal_has_it(capsys, tmp_path):
         status, out, _ = call(capsys, "show", "objects=starter", "objects.names=[box,can]", "--out", str(path), *more)
         assert status == 0 and "2 objects" in out
         image = np.asarray(Image.open(path)).astype(int)
-        assert image.shape[:2] == (tool.TILE, 2 * tool.TILE)
+        assert image.shape[:2] == (TILE, 2 * TILE)
         left, right = np.split(image[..., 0] - image[..., 2] > 60, 2, axis=1)
         return left.mean(), right.mean()
 

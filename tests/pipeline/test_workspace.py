@@ -1,4 +1,4 @@
-"""Stages that are kept, go on and are done anew: with made-up work of a few small files."""
+"""Steps that are cached, resumed and rerun: with made-up work of a few small files."""
 
 import shutil
 import subprocess
@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resdex_tasks.utils.errors import UserError
-from runners.pipeline import workspace as stages
+from runners.pipeline import workspace as steps
 from runners.pipeline.workspace import LOCK, LOG, RECORD, Workspace, clear_all_but_record
 
 KIND = {"work": "arithmetic"}
-STEPS = 3
-"""Files that a stage writes one after the other, so that it can be cut between them."""
+PARTS = 3
+"""Files that a step writes one after the other, so that it can be interrupted between them."""
 
 
 class Killed(BaseException):
@@ -23,7 +23,7 @@ class Killed(BaseException):
 
 
 class Fuse:
-    """Burns down by one at every step of the work and of what the workspace writes; kills when it is down."""
+    """Burns down by one at every point of the work and of what the workspace writes; kills when it is down."""
 
     def __init__(self, length=None):
         self.left = length
@@ -36,29 +36,29 @@ class Fuse:
 
 
 def work(folder, numbers, fuse=None, log=None):
-    """Five stages: a and b; c of both; d of b; e of c and d. Returns the result; `log` gets what was really done."""
+    """Five steps: a and b; c of both; d of b; e of c and d. Returns the result; `log` gets what was really done."""
     fuse, log = fuse or Fuse(), [] if log is None else log
 
-    def stage(workspace, name, *inputs):
+    def step(workspace, name, *inputs):
         def fill(target):
             value = numbers[name] + sum(int((a / "sum.txt").read_text()) for a in inputs)
             log.append(name)
-            for step in range(STEPS):
-                part = target / "parts" / f"{step}.txt"
+            for index in range(PARTS):
+                part = target / "parts" / f"{index}.txt"
                 if not part.exists():
                     fuse.burn()
                     part.parent.mkdir(exist_ok=True)
                     part.write_text(f"{value}")
             fuse.burn()
-            values = [int((target / "parts" / f"{step}.txt").read_text()) for step in range(STEPS)]
+            values = [int((target / "parts" / f"{index}.txt").read_text()) for index in range(PARTS)]
             (target / "sum.txt").write_text(f"{sum(values)}")
 
-        return workspace.stage(name, f"sum {name}", fill, ["sum.txt"], {"number": numbers[name]}, inputs)
+        return workspace.step(name, f"sum {name}", fill, ["sum.txt"], {"number": numbers[name]}, inputs)
 
     with Workspace(folder, KIND) as workspace:
-        a, b = stage(workspace, "a"), stage(workspace, "b")
-        c, d = stage(workspace, "c", a, b), stage(workspace, "d", b)
-        e = stage(workspace, "e", c, d)
+        a, b = step(workspace, "a"), step(workspace, "b")
+        c, d = step(workspace, "c", a, b), step(workspace, "d", b)
+        e = step(workspace, "e", c, d)
         return (e / "sum.txt").read_text()
 
 
@@ -78,9 +78,9 @@ def products(folder):
 
 
 def fuse_in(monkeypatch):
-    """Lets a fuse burn before and after every record, and within every removal of a stage."""
+    """Lets a fuse burn before and after every record, and within every removal of a step."""
     holder = {"fuse": Fuse()}
-    write, remove = stages.write_json, stages._clear
+    write, remove = steps.write_json, steps._clear
 
     def write_json(*arguments):
         holder["fuse"].burn()
@@ -95,8 +95,8 @@ def fuse_in(monkeypatch):
         holder["fuse"].burn()
         remove(folder)
 
-    monkeypatch.setattr(stages, "write_json", write_json)
-    monkeypatch.setattr(stages, "_clear", clear)
+    monkeypatch.setattr(steps, "write_json", write_json)
+    monkeypatch.setattr(steps, "_clear", clear)
     return holder
 
 
@@ -106,7 +106,7 @@ def fused(monkeypatch):
 
 
 def killed_at(folder, numbers, length, holder):
-    """The work, killed when so many steps are done. Returns whether it was."""
+    """The work, killed when so many points are passed. Returns whether it was."""
     holder["fuse"] = Fuse(length)
     try:
         work(folder, numbers, holder["fuse"])
@@ -117,22 +117,23 @@ def killed_at(folder, numbers, length, holder):
     return False
 
 
-def test_killed_at_every_point_it_ends_as_if_it_had_not_been(fused, tmp_path):
+def test_killed_at_any_point_it_resumes_to_the_result_of_an_uninterrupted_run(fused, tmp_path):
     assert work(tmp_path / "whole", NUMBERS) == expected(NUMBERS)
     whole, kills = products(tmp_path / "whole"), 0
     while killed_at(tmp_path / f"{kills}", NUMBERS, kills, fused):
         assert work(tmp_path / f"{kills}", NUMBERS) == expected(NUMBERS)
         assert products(tmp_path / f"{kills}") == whole
         kills += 1
-    assert kills > 5 * (STEPS + 3)
+    assert kills > 5 * (PARTS + 3)
 
 
 numbers = st.fixed_dictionaries(dict.fromkeys("abcde", st.integers(0, 3)))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(history=st.lists(st.tuples(numbers, st.integers(0, 50)), min_size=1, max_size=5), last=numbers)
-def test_whatever_was_asked_and_killed_before_the_result_is_that_of_a_fresh_folder(tmp_path_factory, history, last):
+def test_result_after_any_history_of_kills_is_that_of_a_fresh_folder(tmp_path_factory, history, last):
     with pytest.MonkeyPatch.context() as patch:
         holder = fuse_in(patch)
         folder = tmp_path_factory.mktemp("work")
@@ -144,18 +145,18 @@ def test_whatever_was_asked_and_killed_before_the_result_is_that_of_a_fresh_fold
 
 
 @pytest.mark.parametrize("changed", list("abcde"))
-def test_a_changed_setting_redoes_its_stage_and_those_after_it_and_no_other(tmp_path, changed, capsys):
+def test_changed_setting_reruns_its_step_and_those_after_it_alone(tmp_path, changed, capsys):
     work(tmp_path / "w", NUMBERS)
     capsys.readouterr()
     log, now = [], {**NUMBERS, changed: 7}
     assert work(tmp_path / "w", now, log=log) == expected(now)
     assert set(log) == AFTER[changed] and len(log) == len(set(log))
     out = capsys.readouterr().out
-    assert f"[{changed}] sum {changed}: anew, number changed" in out
+    assert f"[{changed}] sum {changed}: again, number changed" in out
     assert all(f"[{name}] done already" in out for name in set("abcde") - AFTER[changed])
 
 
-def test_what_is_done_is_not_touched(tmp_path, capsys):
+def test_finished_steps_are_not_touched(tmp_path, capsys):
     work(tmp_path / "w", NUMBERS)
     times = {p: p.stat().st_mtime_ns for p in (tmp_path / "w").rglob("*") if p.name != LOCK}
     capsys.readouterr()
@@ -166,7 +167,7 @@ def test_what_is_done_is_not_touched(tmp_path, capsys):
     assert capsys.readouterr().out == "".join(f"[{name}] done already\n" for name in "abcde")
 
 
-def test_a_stage_that_was_cut_goes_on_from_its_own_files(fused, tmp_path, capsys):
+def test_interrupted_step_resumes_from_its_own_files(fused, tmp_path, capsys):
     assert killed_at(tmp_path, NUMBERS, 2 + 1 + 2 + 2, fused)  # the mark, clearing, the record, two of three parts
     first = tmp_path / "a" / "parts" / "0.txt"
     made = first.stat().st_mtime_ns
@@ -174,10 +175,10 @@ def test_a_stage_that_was_cut_goes_on_from_its_own_files(fused, tmp_path, capsys
     capsys.readouterr()
     work(tmp_path, NUMBERS)
     assert first.stat().st_mtime_ns == made
-    assert "[a] sum a: goes on" in capsys.readouterr().out
+    assert "[a] sum a: resumed" in capsys.readouterr().out
 
 
-def test_a_redone_stage_with_the_same_outcome_ends_the_redoing(tmp_path):
+def test_rerun_step_with_the_same_outcome_reruns_nothing_after_it(tmp_path):
     work(tmp_path / "w", NUMBERS)
     shutil.rmtree(tmp_path / "w" / "b")
     log = []
@@ -185,15 +186,15 @@ def test_a_redone_stage_with_the_same_outcome_ends_the_redoing(tmp_path):
     assert log == ["b"]
 
 
-def test_a_missing_output_is_made_anew(tmp_path, capsys):
+def test_missing_output_is_made_again(tmp_path, capsys):
     work(tmp_path / "w", NUMBERS)
     (tmp_path / "w" / "d" / "sum.txt").unlink()
     log = []
     assert work(tmp_path / "w", NUMBERS, log=log) == expected(NUMBERS)
-    assert log == ["d"] and "[d] sum d: anew, sum.txt is gone" in capsys.readouterr().out
+    assert log == ["d"] and "[d] sum d: again, sum.txt is gone" in capsys.readouterr().out
 
 
-def test_an_output_that_somebody_changed_is_refused_and_kept(tmp_path):
+def test_output_changed_by_hand_is_rejected_and_kept(tmp_path):
     work(tmp_path / "w", NUMBERS)
     (tmp_path / "w" / "c" / "sum.txt").write_text("8")
     before = files(tmp_path)
@@ -202,45 +203,45 @@ def test_an_output_that_somebody_changed_is_refused_and_kept(tmp_path):
     assert files(tmp_path) == before
 
 
-def test_the_order_of_inputs_matters(tmp_path):
+def test_fingerprint_depends_on_the_order_of_inputs(tmp_path):
     def two(order):
         with Workspace(tmp_path / "w", KIND) as workspace:
             made = [
-                workspace.stage(name, "", lambda folder: (folder / "x").write_text(folder.name), ["x"], {})
+                workspace.step(name, "", lambda folder: (folder / "x").write_text(folder.name), ["x"], {})
                 for name in "ab"
             ]
             inputs = [made[i] for i in order]
-            return workspace.stage("c", "", lambda folder: (folder / "x").write_text(""), ["x"], {}, inputs).fingerprint
+            return workspace.step("c", "", lambda folder: (folder / "x").write_text(""), ["x"], {}, inputs).fingerprint
 
     assert two([0, 1]) != two([1, 0])
 
 
-def test_bad_input_in_a_new_folder_leaves_nothing(tmp_path):
+def test_invalid_input_in_a_new_folder_leaves_nothing(tmp_path):
     def fill(folder):
         raise UserError("no")
 
     with pytest.raises(UserError, match="no"), Workspace(tmp_path / "w", KIND) as workspace:
-        workspace.stage("a", "", fill, [], {})
+        workspace.step("a", "", fill, [], {})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bad_input_in_a_later_stage_keeps_what_is_whole(tmp_path):
+def test_invalid_input_in_a_later_step_keeps_finished_ones(tmp_path):
     def fill(folder):
         raise UserError("no")
 
     with pytest.raises(UserError, match="no"), Workspace(tmp_path / "w", KIND) as workspace:
-        workspace.stage("a", "", lambda folder: (folder / "x").write_text("1"), ["x"], {})
-        workspace.stage("b", "", fill, [], {})
+        workspace.step("a", "", lambda folder: (folder / "x").write_text("1"), ["x"], {})
+        workspace.step("b", "", fill, [], {})
     assert (tmp_path / "w" / "a" / "x").exists() and not (tmp_path / "w" / "b").exists()
 
 
-def test_a_stage_that_does_not_make_its_output_is_not_done(tmp_path):
+def test_step_without_its_output_is_not_finished(tmp_path):
     for _ in range(2):
         with pytest.raises(FileNotFoundError), Workspace(tmp_path / "w", KIND) as workspace:
-            workspace.stage("a", "", lambda folder: None, ["x"], {})
+            workspace.step("a", "", lambda folder: None, ["x"], {})
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_folder_of_something_else_is_rejected(tmp_path):
     (tmp_path / "thesis.tex").write_text("text")
     before = files(tmp_path)
     with pytest.raises(UserError, match="holds something else"), Workspace(tmp_path, KIND):
@@ -248,7 +249,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     assert files(tmp_path) == before
 
 
-def test_a_folder_of_another_kind_of_work_is_refused(tmp_path):
+def test_folder_of_another_kind_of_work_is_rejected(tmp_path):
     work(tmp_path / "w", NUMBERS)
     before = files(tmp_path)
     with pytest.raises(UserError, match="holds the work of work=arithmetic, this is work=poetry"):
@@ -256,13 +257,13 @@ def test_a_folder_of_another_kind_of_work_is_refused(tmp_path):
     assert files(tmp_path) == before
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+def test_file_in_the_place_of_the_folder_is_rejected(tmp_path):
     (tmp_path / "w").write_text("")
     with pytest.raises(UserError, match="cannot write"), Workspace(tmp_path / "w", KIND):
         pass
 
 
-def test_one_process_at_a_time(tmp_path):
+def test_one_process_at_a_time_works_in_a_folder(tmp_path):
     script = (
         "import sys; from pathlib import Path; from runners.pipeline.workspace import Workspace\n"
         f"with Workspace(Path(sys.argv[1]), {KIND}): print('in', flush=True); sys.stdin.read()"
@@ -280,7 +281,7 @@ def test_one_process_at_a_time(tmp_path):
     assert work(tmp_path / "w", NUMBERS) == expected(NUMBERS)  # a killed process holds nothing
 
 
-def test_clearing_keeps_the_record_alone(tmp_path):
+def test_clearing_keeps_only_the_record(tmp_path):
     (tmp_path / "sub").mkdir()
     for name in (RECORD, "x", "sub/y"):
         (tmp_path / name).write_text("")

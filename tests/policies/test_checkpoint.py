@@ -1,17 +1,30 @@
+"""A policy's file: written complete or not at all, read without executing anything, and what it says of itself."""
+
 import os
 import pickle
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.command_line import TINY, assert_one_sentence, call, files, train
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from resdex_tasks.observations import layout
 from resdex_tasks.utils.errors import UserError
-from runners.config import load_config, plain
 from runners.policies import checkpoint as checkpoints
-from runners.policies.policy import load_policy
+from runners.policies.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    CheckpointReader,
+    MadeBy,
+    PolicySpec,
+    find_checkpoint,
+    shipped_policies,
+)
 
 EVALUATION = ("scale=cpu", "sim=mujoco", "sim.numThreads=1", "task.env.episodeLength=6", "episodes_per_object=2")
 
@@ -36,8 +49,14 @@ def resumable(trained, tmp_path):
     return tmp_path / "runs" / "run"
 
 
-def load(path):
-    return torch.load(str(path), map_location="cpu", weights_only=True)
+SPEC = PolicySpec("base", layout("base"), {"name": "actor_critic", "mlp": {"units": [4]}}, True, False)
+
+
+def some_checkpoint(**changes):
+    """A checkpoint of a training, made of nothing."""
+    made_by = MadeBy("python train.py", 1, {"torch": "2"})
+    whole = Checkpoint(SPEC, {"w": torch.ones(2)}, made_by, {"name": "ResDexBase"}, {}, ("box",), {}, {"last_lr": 1e-3})
+    return replace(whole, **changes)
 
 
 # Writing
@@ -48,7 +67,7 @@ def load(path):
 )
 def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch, error):
     path = tmp_path / "last.pth"
-    checkpoints.write_checkpoint(path, {"format": checkpoints.FORMAT, "epoch": 1})
+    some_checkpoint().write(path)
     before = files(tmp_path)
 
     def half_a_file(state, target, *rest, **named):
@@ -58,13 +77,13 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(torch, "save", half_a_file)
     with pytest.raises(UserError, match=r"last\.pth"):
-        checkpoints.write_checkpoint(path, {"epoch": 2})
+        some_checkpoint(objects=("mug",)).write(path)
     assert files(tmp_path) == before
 
 
 def test_a_write_stopped_by_the_user_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "last.pth"
-    checkpoints.write_checkpoint(path, {"epoch": 1})
+    some_checkpoint().write(path)
     before = files(tmp_path)
 
     def interrupted(*rest):
@@ -72,45 +91,65 @@ def test_a_write_stopped_by_the_user_leaves_the_old_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        checkpoints.write_checkpoint(path, {"epoch": 2})
+        some_checkpoint(objects=("mug",)).write(path)
     assert files(tmp_path) == before
 
 
 def test_a_missing_folder_is_one_sentence(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
-        checkpoints.write_checkpoint(tmp_path / "nowhere" / "last.pth", {"epoch": 1})
+        some_checkpoint().write(tmp_path / "nowhere" / "last.pth")
     assert files(tmp_path) == {}
-
-
-MARKS = {"format": checkpoints.FORMAT, "kind": "base", "train": {"network": {}}, "model": {}}
 
 
 @given(st.integers(-(2**31), 2**31), st.floats(allow_nan=False), st.text(max_size=5))
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_numpy_values_come_back_as_plain_ones(tmp_path, whole, real, text):
-    import numpy as np
-
     state = {"score": np.float64(real), "nested": [{"count": np.int64(whole)}], "name": text, "array": np.arange(3)}
-    checkpoints.write_checkpoint(tmp_path / "plain.pth", {**MARKS, **state})
-    back = checkpoints.read_checkpoint(str(tmp_path / "plain.pth"))
+    some_checkpoint(training=state).write(tmp_path / "plain.pth")
+    back = Checkpoint.read(tmp_path / "plain.pth").training
     assert back["score"] == real and type(back["score"]) is float
     assert back["nested"] == [{"count": whole}] and back["name"] == text
     assert back["array"].tolist() == [0, 1, 2]
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    whole = some_checkpoint()
+    whole.write(tmp_path / "whole.pth")
+    back = Checkpoint.read(str(tmp_path / "whole.pth"))
+    assert torch.equal(back.weights["w"], whole.weights["w"])
+    assert replace(back, weights=whole.weights, name="", path=None) == whole
+    assert list(back.spec.observation_layout) == list(layout("base"))
+    assert back.name == str(tmp_path / "whole.pth") and back.path == tmp_path / "whole.pth"
+
+
+def test_the_part_that_plays_has_no_training_state(tmp_path):
+    policy = some_checkpoint().policy_only
+    assert policy.training is None and policy == some_checkpoint(training=None, weights=policy.weights)
+    policy.write(tmp_path / "policy.pth")
+    assert Checkpoint.read(tmp_path / "policy.pth").training is None
+
+
+@pytest.mark.parametrize(
+    "path, folder", [("runs/mine/nn/last.pth", "runs/mine"), ("mine/nn/best.pth", "mine"), ("policy.pth", None)]
+)
+def test_the_run_folder_is_that_of_the_training_that_wrote_it(path, folder):
+    assert some_checkpoint(path=Path(path)).run_folder == (Path(folder) if folder else None)
+    assert some_checkpoint().run_folder is None
 
 
 # Reading files that are not ours
 
 
 def pickled_code(path):
-    torch.save({"format": checkpoints.FORMAT, "kind": "base", "model": RunsACommand()}, str(path))
+    torch.save({"format": FORMAT, "spec": {}, "weights": RunsACommand()}, str(path))
 
 
 def bare_pickle(path):
-    path.write_bytes(pickle.dumps({"format": checkpoints.FORMAT, "model": RunsACommand()}))
+    path.write_bytes(pickle.dumps({"format": FORMAT, "weights": RunsACommand()}))
 
 
 def legacy_pickled_code(path):
-    torch.save({"model": RunsACommand()}, str(path), _use_new_zipfile_serialization=False)
+    torch.save({"weights": RunsACommand()}, str(path), _use_new_zipfile_serialization=False)
 
 
 def text_file(path):
@@ -130,7 +169,11 @@ def bare_tensor(path):
 
 
 def only_the_mark(path):
-    torch.save({"format": checkpoints.FORMAT}, str(path))
+    torch.save({"format": FORMAT}, str(path))
+
+
+def earlier_version(path):
+    torch.save({"format": "resdex-1", "kind": "base", "train": {"network": {}}, "model": {}}, str(path))
 
 
 def folder(path):
@@ -150,6 +193,7 @@ BROKEN = [
     foreign,
     bare_tensor,
     only_the_mark,
+    earlier_version,
     folder,
     missing,
 ]
@@ -165,6 +209,32 @@ def test_a_file_that_is_no_checkpoint_is_refused_and_not_executed(tmp_path, make
     assert files(tmp_path) == before  # no `executed`, no runs/
 
 
+def test_a_file_of_an_earlier_version_says_that_it_is_one(tmp_path):
+    earlier_version(tmp_path / "old.pth")
+    with pytest.raises(UserError) as caught:
+        Checkpoint.read(tmp_path / "old.pth")
+    sentence = f"{tmp_path}/old.pth was written by an earlier version (format resdex-1); this one reads {FORMAT}"
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("key", ["spec", "weights", "made_by", "task", "sim", "objects", "object_source", "training"])
+def test_an_incomplete_checkpoint_names_what_it_lacks(tmp_path, key):
+    some_checkpoint().write(tmp_path / "whole.pth")
+    state = torch.load(tmp_path / "whole.pth", weights_only=True)
+    del state[key]
+    torch.save(state, tmp_path / "part.pth")
+    with pytest.raises(UserError, match=rf"part\.pth is an incomplete checkpoint: it lacks '{key}'"):
+        Checkpoint.read(tmp_path / "part.pth")
+
+
+@pytest.mark.parametrize("change", [{"spec": 3}, {"spec": {"observation": "base"}}, {"made_by": None}, {"objects": 1}])
+def test_a_checkpoint_with_strange_parts_is_refused(tmp_path, change):
+    some_checkpoint().write(tmp_path / "whole.pth")
+    torch.save({**torch.load(tmp_path / "whole.pth", weights_only=True), **change}, tmp_path / "strange.pth")
+    with pytest.raises(UserError, match=r"strange\.pth is an incomplete checkpoint"):
+        Checkpoint.read(tmp_path / "strange.pth")
+
+
 @given(st.data())
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_truncated_checkpoint_is_refused(trained, tmp_path, data):
@@ -172,7 +242,7 @@ def test_a_truncated_checkpoint_is_refused(trained, tmp_path, data):
     path = tmp_path / "cut.pth"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
     with pytest.raises(UserError, match=r"cut\.pth"):
-        checkpoints.read_checkpoint(str(path))
+        Checkpoint.read(path)
 
 
 @given(st.binary(max_size=40), st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", pickle.dumps({"a": 1})]))
@@ -181,7 +251,7 @@ def test_any_bytes_are_refused(tmp_path, noise, start):
     path = tmp_path / "noise.pth"
     path.write_bytes(start + noise)
     with pytest.raises(UserError, match=r"noise\.pth"):
-        checkpoints.read_checkpoint(str(path))
+        Checkpoint.read(path)
 
 
 def test_a_missing_checkpoint_names_the_shipped_ones(tmp_path, monkeypatch):
@@ -189,12 +259,59 @@ def test_a_missing_checkpoint_names_the_shipped_ones(tmp_path, monkeypatch):
     shipped.mkdir()
     monkeypatch.setattr(checkpoints, "CHECKPOINT_DIR", shipped)
     with pytest.raises(UserError, match=r"no checkpoint expert.*none"):
-        checkpoints.read_checkpoint("expert")
-    checkpoints.write_checkpoint(shipped / "base_box.pth", {"format": checkpoints.FORMAT})
+        Checkpoint.read("expert")
+    some_checkpoint().write(shipped / "base_box.pth")
     with pytest.raises(UserError, match=r"no checkpoint expert.*base_box"):
-        checkpoints.read_checkpoint("expert")
-    assert checkpoints.find_checkpoint("base_box") == shipped / "base_box.pth"
-    assert checkpoints.find_checkpoint("base_box.pth") == shipped / "base_box.pth"
+        Checkpoint.read("expert")
+    assert find_checkpoint("base_box") == find_checkpoint("base_box.pth") == shipped / "base_box.pth"
+    assert Checkpoint.read("base_box").name == "base_box"
+
+
+def test_every_shipped_policy_is_of_this_format_and_holds_no_training():
+    for name in shipped_policies():
+        checkpoint = Checkpoint.read(name)
+        assert checkpoint.training is None and checkpoint.made_by.iterations > 0
+        assert (checkpoint.spec.experts is None) == (checkpoint.spec.observation == "base")
+
+
+# A file is read once
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names that `Checkpoint.read` was called with."""
+    names, read = [], Checkpoint.read
+
+    def counting(name):
+        names.append(str(name))
+        return read(name)
+
+    monkeypatch.setattr(Checkpoint, "read", counting)
+    return names
+
+
+def test_a_reader_reads_a_file_once_by_whatever_name(tmp_path, monkeypatch, reads):
+    monkeypatch.chdir(tmp_path)
+    some_checkpoint().write(tmp_path / "a.pth")
+    read = CheckpointReader()
+    first, again, elsewhere = read("a.pth"), read(tmp_path / "a.pth"), read("./a.pth")
+    assert reads == ["a.pth"]
+    assert first.weights["w"] is again.weights["w"] is elsewhere.weights["w"]
+    assert (first.name, again.name, elsewhere.name) == ("a.pth", str(tmp_path / "a.pth"), "./a.pth")
+
+
+def test_a_reader_reads_a_file_again_that_was_written_since(tmp_path, reads):
+    path, read = tmp_path / "a.pth", CheckpointReader()
+    some_checkpoint().write(path)
+    assert read(path).objects == ("box",)
+    some_checkpoint(objects=("mug", "cup")).write(path)
+    os.utime(path, (1e9, 1e9))
+    assert read(path).objects == ("mug", "cup") and len(reads) == 2
+
+
+def test_a_reader_s_missing_file_is_one_sentence():
+    with pytest.raises(UserError, match="no checkpoint nowhere"):
+        CheckpointReader()("nowhere")
 
 
 # Checkpoints of another policy than this run's
@@ -227,6 +344,7 @@ def test_a_refused_resumption_changes_nothing(resumable, tmp_path, experiment):
     assert files(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("override", ["num_envs=8", "objects.names=[box]", "task.env.reward.terms=[proposal,reach]"])
 def test_resuming_with_another_task_trains_or_says_why_not(tmp_path, override):
     train(tmp_path, "objects.names=[cube,box]", "max_iterations=1")
@@ -245,29 +363,34 @@ def test_normalisation_that_the_checkpoint_lacks_is_refused(tmp_path):
 
 
 def test_a_checkpoint_describes_itself(trained):
-    state = load(trained / "nn" / "last.pth")
-    assert state["format"] == checkpoints.FORMAT
-    assert state["kind"] == "base" and state["observation_size"] == 153
-    assert state["train"]["network"]["mlp"]["units"] == [16, 16]
-    assert state["train"]["normalize_input"] is True and state["train"]["normalize_value"] is True
-    assert state["task"]["env"]["episodeLength"] == 6
-    assert state["task"]["env"]["reward"]["terms"] == ["pose", "reach", "lift", "move", "bonus"]
-    assert state["sim"]["name"] == "mujoco"
-    assert state["objects"] == ["box"]
-    assert state["seed"] == 42
-    assert state["command"] == " ".join(["python train.py", *TINY, "experiment=run"])
-    assert state["versions"]["torch"] == torch.__version__
-    assert {"python", "rl_games", "numpy", "mujoco"} <= set(state["versions"])
-    assert state["epoch"] == 2 and state["frame"] == 2 * 4 * 4
+    checkpoint = Checkpoint.read(trained / "nn" / "last.pth")
+    spec, made_by = checkpoint.spec, checkpoint.made_by
+    assert spec.observation == "base" and sum(spec.observation_layout.values()) == 153 and spec.experts is None
+    assert spec.network["mlp"]["units"] == [16, 16]
+    assert spec.normalize_input is True and spec.normalize_value is True
+    assert checkpoint.task["env"]["episodeLength"] == 6
+    assert checkpoint.task["env"]["reward"]["terms"] == ["pose", "reach", "lift", "move", "bonus"]
+    assert checkpoint.sim["name"] == "mujoco"
+    assert checkpoint.objects == ("box",) and checkpoint.object_source["source"] == "starter"
+    assert made_by.seed == 42
+    assert made_by.command == " ".join(["python train.py", *TINY, "experiment=run"])
+    assert made_by.versions["torch"] == torch.__version__
+    assert {"python", "rl_games", "numpy", "mujoco"} <= set(made_by.versions)
+    assert (made_by.iterations, made_by.steps) == (2, 2 * 4 * 4)
+    assert set(made_by.success) == {"success_once", "success_at_end"}
+    assert all(0 <= value <= 1 for value in made_by.success.values())
+    assert checkpoint.run_folder == trained
+
+
+TRAINING = {"optimizer", "last_lr", "best_score", "rng", "env_state", "statistics", "epoch", "frame"}
 
 
 def test_the_best_policy_holds_no_training_state(trained):
-    best, last = load(trained / "nn" / "best.pth"), load(trained / "nn" / "last.pth")
-    assert {"optimizer", "env_state", "rng", "last_lr"} <= set(last)
-    assert not {"optimizer", "env_state", "rng", "last_lr", "scaler"} & set(best)
-    assert best["model"].keys() == last["model"].keys()
-    assert best["kind"] == last["kind"] and best["objects"] == last["objects"]
-    assert best["versions"] == last["versions"] and best["train"] == last["train"]
+    best, last = (Checkpoint.read(trained / "nn" / name) for name in ("best.pth", "last.pth"))
+    assert set(last.training) >= TRAINING and "model" not in last.training
+    assert best.training is None
+    assert best.weights.keys() == last.weights.keys()
+    assert (best.spec, best.objects, best.made_by.versions) == (last.spec, last.objects, last.made_by.versions)
 
 
 def test_no_unfinished_file_is_left(trained):
@@ -277,6 +400,7 @@ def test_no_unfinished_file_is_left(trained):
 # Playing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["cpu", "paper"])
 @pytest.mark.parametrize("name", ["best.pth", "last.pth"])
 def test_evaluation_takes_the_network_from_the_checkpoint(resumable, tmp_path, scale, name):
@@ -286,6 +410,7 @@ def test_evaluation_takes_the_network_from_the_checkpoint(resumable, tmp_path, s
     assert "box" in outcome.out
 
 
+@pytest.mark.slow
 def test_evaluation_takes_the_observation_from_the_checkpoint(tmp_path):
     train(tmp_path, "task.env.observation=full", "objects.codes=shipped", "max_iterations=1")
     outcome = call(
@@ -294,45 +419,23 @@ def test_evaluation_takes_the_observation_from_the_checkpoint(tmp_path):
     assert outcome.status == 0, outcome.err
 
 
-@pytest.mark.parametrize("normalize", ["true", "false"])
-def test_the_policy_played_is_the_one_trained(tmp_path, normalize):
-    """Against the network computed by hand from the numbers in the file."""
-    run = train(tmp_path, f"train.params.config.normalize_input={normalize}")
-    path = str(run / "nn" / "best.pth")
-    state = checkpoints.read_checkpoint(path)
-    weights = state["model"]
-    cfg = plain(load_config(["scale=paper", "sim=mujoco", "sim.numThreads=1", "num_envs=4"])[0])
-    cfg["task"]["env"]["staggerEpisodes"] = False
-    from resdex_tasks.factory import make_task
-
-    task = make_task(cfg, 4, 1)
-    obs = task.reset()
-    with torch.no_grad():
-        played = load_policy(cfg, state, task, path)(obs)
-        hidden = obs
-        if normalize == "true":
-            mean, var = weights["running_mean_std.running_mean"], weights["running_mean_std.running_var"]
-            assert (var != 1).any()  # it was learned
-            hidden = ((obs - mean.float()) / torch.sqrt(var.float() + 1e-5)).clamp(-5, 5)
-        for layer in (0, 2):
-            weight, bias = (weights[f"a2c_network.actor_mlp.{layer}.{part}"] for part in ("weight", "bias"))
-            hidden = torch.nn.functional.elu(hidden @ weight.T + bias)
-        expected = (hidden @ weights["a2c_network.mu.weight"].T + weights["a2c_network.mu.bias"]).clamp(-1, 1)
-    torch.testing.assert_close(played, expected, atol=1e-5, rtol=1e-4)
+# The part that is shipped
 
 
-def test_an_exported_policy_plays_like_its_training_checkpoint(tmp_path):
-    run = train(tmp_path)
-    checkpoints.export(str(run / "nn" / "last.pth"), str(tmp_path / "policy.pth"))
-    whole, policy = (checkpoints.read_checkpoint(str(p)) for p in (run / "nn" / "last.pth", tmp_path / "policy.pth"))
-    assert not {"optimizer", "env_state", "rng", "statistics"} & set(policy)
-    assert all(torch.equal(policy["model"][key], whole["model"][key]) for key in whole["model"])
-    assert (tmp_path / "policy.pth").stat().st_size < (run / "nn" / "last.pth").stat().st_size
+def test_an_exported_policy_plays_like_its_training_checkpoint(trained, tmp_path):
+    last = trained / "nn" / "last.pth"
+    checkpoints.export(str(last), str(tmp_path / "policy.pth"))
+    whole, policy = Checkpoint.read(last), Checkpoint.read(tmp_path / "policy.pth")
+    assert policy.training is None and (policy.spec, policy.made_by) == (whole.spec, whole.made_by)
+    assert policy.weights.keys() == whole.weights.keys()
+    assert all(torch.equal(policy.weights[key], whole.weights[key]) for key in whole.weights)
+    assert (tmp_path / "policy.pth").stat().st_size < last.stat().st_size
     outcome = call(tmp_path, *TINY, "test=True", f"checkpoint={tmp_path}/policy.pth", "episodes_per_object=2")
     assert outcome.status == 0, outcome.err
 
 
-def test_an_export_to_a_strange_place_is_refused(tmp_path):
-    run = train(tmp_path)
-    with pytest.raises(UserError, match=r"\.pth"):
-        checkpoints.export(str(run / "nn" / "last.pth"), str(tmp_path / "nowhere" / "policy.pth"))
+@pytest.mark.parametrize("target", ["nowhere/policy.pth", "policy.bin"])
+def test_an_export_to_a_strange_place_is_refused(trained, tmp_path, target):
+    with pytest.raises(UserError, match=r"must be a \.pth file in a folder that exists"):
+        checkpoints.export(str(trained / "nn" / "last.pth"), str(tmp_path / target))
+    assert files(tmp_path) == {}

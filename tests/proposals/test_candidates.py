@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.grasps import candidates_of, zoo_trio
-from helpers.object_checks import vertices_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
@@ -15,26 +14,26 @@ from resdex_tasks.hand.shadow_hand import JOINTS
 from resdex_tasks.objects.dexgraspnet.files import MAX_DEPTH
 from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.proposals.candidates import depth_in_table, sample_candidates, vary_candidates
+from resdex_tasks.proposals.candidates import CANDIDATE_CONFIG, depth_in_table, sample_candidates, vary_candidates
 
 
-def hands_on_table(thing, grasps):
+def hands_on_table(obj, grasps):
     """Each hand's rotation and position (P, 3), with the object at rest on z = 0."""
     rest = Rotation.from_quat(grasps.rest_rotation)
-    height = rest_heights(vertices_of(thing), grasps.rest_rotation)
+    height = rest_heights(obj.vertices, grasps.rest_rotation)
     position = rest.apply(grasps.translation) + height[:, None] * [0, 0, 1]
     return rest * Rotation.from_quat(grasps.rotation), position
 
 
-@pytest.mark.parametrize("thing", zoo_trio(), ids=lambda thing: thing.category)
-def test_candidates_are_hands_over_the_table_that_face_the_object(thing):
-    grasps = candidates_of(thing)
+@pytest.mark.parametrize("obj", zoo_trio(), ids=lambda obj: obj.category)
+def test_candidates_are_hands_over_the_table_that_face_the_object(obj):
+    grasps = candidates_of(obj)
     assert len(grasps) == 12
     low, high = joint_ranges().T
     assert (grasps.joint_pos >= low - 1e-9).all() and (grasps.joint_pos <= high + 1e-9).all()
-    hand, position = hands_on_table(thing, grasps)
+    hand, position = hands_on_table(obj, grasps)
     # the palm's face, or the fingers beyond it, look at the object
-    to_object = -position + [0, 0, np.ptp(vertices_of(thing), axis=0).max() / 4]
+    to_object = -position + [0, 0, np.ptp(obj.vertices, axis=0).max() / 4]
     to_object /= np.linalg.norm(to_object, axis=1, keepdims=True)
     looks = hand.apply([0.0, -1.0, 1.0]) / np.sqrt(2)
     assert (np.sum(looks * to_object, axis=1) > 0.3).all()
@@ -42,7 +41,7 @@ def test_candidates_are_hands_over_the_table_that_face_the_object(thing):
     palm = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres[:, spheres.finger < 0]) + position[:, None]
     assert (palm[..., 2] - spheres.radii[spheres.finger < 0]).min() > 0.0
     rests = {tuple(np.round(r, 6)) for r in grasps.rest_rotation}
-    assert rests == {tuple(np.round(r, 6)) for r in thing.proposals.rest_rotation}
+    assert rests == {tuple(np.round(r, 6)) for r in obj.proposals.rest_rotation}
 
 
 @given(seed=st.integers(0, 2**31))
@@ -59,28 +58,37 @@ def test_candidates_and_variations_are_finite_and_drawn_from_their_generator_alo
 
 
 def test_how_deep_a_hand_reaches_into_the_table():
-    thing = starter_objects().select(["box"])[0]
-    height = rest_heights(vertices_of(thing), thing.proposals.rest_rotation[:1])[0]
-    flat = dataclasses.replace(thing.proposals.take(np.arange(1)), joint_pos=np.zeros((1, len(JOINTS))))
+    obj = starter_objects().select(["box"])[0]
+    height = rest_heights(obj.vertices, obj.proposals.rest_rotation[:1])[0]
+    flat = dataclasses.replace(obj.proposals.take(np.arange(1)), joint_pos=np.zeros((1, len(JOINTS))))
 
     def depth_at(z):
-        return depth_in_table(thing, dataclasses.replace(flat, translation=np.array([[0.0, 0.0, z - height]])))[0]
+        return depth_in_table(obj, dataclasses.replace(flat, translation=np.array([[0.0, 0.0, z - height]])))[0]
 
     assert depth_at(0.1) < -0.05 and depth_at(0.02) == pytest.approx(depth_at(0.1) + 0.08)
     bent = dataclasses.replace(flat, joint_pos=np.deg2rad([[80.0 if j == "FFJ2" else 0.0 for j in JOINTS]]))
-    assert depth_in_table(thing, bent) > depth_in_table(thing, flat) + 0.04, "a finger that points down"
-    hand, position = hands_on_table(thing, bent)
+    assert depth_in_table(obj, bent) > depth_in_table(obj, flat) + 0.04, "a finger that points down"
+    hand, position = hands_on_table(obj, bent)
     spheres = hand_spheres(bent.joint_pos)
     inside = np.einsum("kij,ksj->ksi", hand.as_matrix(), spheres.centres)[..., 2] + position[:, 2:] - spheres.radii
-    assert depth_in_table(thing, bent)[0] == pytest.approx(-inside.min(), abs=0.004)
+    assert depth_in_table(obj, bent)[0] == pytest.approx(-inside.min(), abs=0.004)
 
 
-@pytest.mark.parametrize("thing", zoo_trio(), ids=lambda thing: thing.category)
-def test_hands_stay_out_of_the_table_even_where_those_they_vary_did_not(thing):
-    candidates = candidates_of(thing)
-    assert depth_in_table(thing, candidates).max() < MAX_DEPTH
+@pytest.mark.parametrize("obj", zoo_trio(), ids=lambda obj: obj.category)
+def test_hands_stay_out_of_the_table_even_where_those_they_vary_did_not(obj):
+    candidates = candidates_of(obj)
+    assert depth_in_table(obj, candidates).max() < MAX_DEPTH
     down = Rotation.from_quat(candidates.rest_rotation).inv().apply([0.0, 0.0, -0.03])
     deep = dataclasses.replace(candidates, translation=candidates.translation + down)
-    assert depth_in_table(thing, deep).max() > 0.02
-    varied = vary_candidates(thing, deep, 24, np.random.default_rng(1))
-    assert depth_in_table(thing, varied).max() < MAX_DEPTH
+    assert depth_in_table(obj, deep).max() > 0.02
+    varied = vary_candidates(obj, deep, 24, np.random.default_rng(1))
+    assert depth_in_table(obj, varied).max() < MAX_DEPTH
+
+
+def test_a_configuration_says_how_hands_are_turned():
+    obj = zoo_trio()[0]
+    config = dataclasses.replace(
+        CANDIDATE_CONFIG, pitch_deg=(30.0, 30.0), pinch_pitch_deg=(30.0, 30.0), roll_deg=0.0, pinch_roll_deg=0.0
+    )
+    hand, _ = hands_on_table(obj, sample_candidates(obj, 6, np.random.default_rng(0), config))
+    np.testing.assert_allclose(hand.apply([0.0, 0.0, 1.0])[:, 2], -0.5, atol=1e-9, err_msg="fingers point down by 30")

@@ -11,22 +11,30 @@ from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.proposals import file as proposals_file
-from resdex_tasks.proposals.file import COLUMNS, found_for, grasp_dicts, read_found, with_proposals, write_found
+from resdex_tasks.proposals.file import (
+    COLUMNS,
+    grasp_dicts,
+    proposals_for,
+    read_proposals,
+    with_proposals,
+    write_proposals,
+)
 from resdex_tasks.utils.errors import UserError
 
 
-def a_file(path, objects=zoo_trio()):
+def a_file(path):
+    objects = zoo_trio()
     rolled = np.array([False, False, False, True, True])
-    records = [found_for(thing, 12, candidates_of(thing, 5), rolled) for thing in objects]
-    records[-1] = found_for(objects[-1], 12, None)
-    write_found(path, records, {"settings": {"seed": 0}})
+    records = [proposals_for(obj, 12, candidates_of(obj, 5), rolled) for obj in objects]
+    records[-1] = proposals_for(objects[-1], 12, None)
+    write_proposals(path, records, {"settings": {"seed": 0}})
     return records
 
 
 def test_the_file_brings_back_what_was_written(tmp_path):
     path = tmp_path / "proposals.npz"
     written = a_file(path)
-    found, made_by = read_found(path)
+    found, made_by = read_proposals(path)
     assert made_by == {"settings": {"seed": 0}}
     assert list(found) == zoo_trio().names
     for record in written:
@@ -48,12 +56,12 @@ def test_the_file_brings_back_what_was_written(tmp_path):
 
 def test_its_grasps_read_like_those_of_dexgraspnet(tmp_path):
     """Written one by one in the layout that UniDexGrasp releases, the reader of that layout brings them back."""
-    thing = zoo_trio()[0]
-    record = found_for(thing, 5, candidates_of(thing, 5))
+    obj = zoo_trio()[0]
+    record = proposals_for(obj, 5, candidates_of(obj, 5))
     meshes, grasps = tmp_path / "meshdatav3_scaled/zoo/bottle/coacd", tmp_path / "datasetv4.1/zoo/bottle"
     meshes.mkdir(parents=True)
     grasps.mkdir(parents=True)
-    for i, piece in enumerate(thing.pieces):
+    for i, piece in enumerate(obj.pieces):
         lines = [f"v {x} {y} {z}" for x, y, z in piece.vertices / 0.08]
         (meshes / f"coacd_convex_piece_{i}.obj").write_text("\n".join(lines))
     for i, grasp in enumerate(grasp_dicts(record)):
@@ -80,7 +88,7 @@ def test_objects_take_the_proposals_of_a_file(tmp_path, capsys):
     assert make_objects({**cfg, "proposals": None}).names == zoo_trio().names
 
 
-def test_the_shipped_file_is_no_matter_to_other_shapes(tmp_path, monkeypatch, capsys):
+def test_the_shipped_file_leaves_other_shapes_alone(tmp_path, monkeypatch, capsys):
     path = tmp_path / "shipped.npz"
     records = a_file(path)
     monkeypatch.setattr(proposals_file, "SHIPPED_PROPOSALS", path)
@@ -88,19 +96,19 @@ def test_the_shipped_file_is_no_matter_to_other_shapes(tmp_path, monkeypatch, ca
     np.testing.assert_allclose(make_objects(cfg)[0].proposals.translation, records[0].proposals.translation, atol=1e-6)
     assert capsys.readouterr().out == "1 of 3 objects keep their own proposals: the shipped file has none for them\n"
     other = {**cfg, "seed": 1}
-    for thing, plain in zip(make_objects(other), make_objects({**other, "proposals": None})):
-        np.testing.assert_array_equal(thing.proposals.translation, plain.proposals.translation)
+    for obj, plain in zip(make_objects(other), make_objects({**other, "proposals": None})):
+        np.testing.assert_array_equal(obj.proposals.translation, plain.proposals.translation)
     assert capsys.readouterr().out == "3 of 3 objects keep their own proposals: the shipped file has none for them\n"
 
 
-def test_what_is_shipped_fits_the_zoo(capsys):
-    found, made_by = read_found(proposals_file.SHIPPED_PROPOSALS)
+def test_the_shipped_file_fits_the_zoo(capsys):
+    found, made_by = read_proposals(proposals_file.SHIPPED_PROPOSALS)
     names = [name for name, record in found.items() if record.proposals is not None][:3]
     objects = make_objects({"source": "zoo", "names": names, "proposals": "shipped"})
     assert capsys.readouterr().out == ""
-    for thing in objects:
-        assert found[thing.name].fits(thing)
-        assert 1 <= len(thing.proposals) <= made_by["settings"]["wanted"]
+    for obj in objects:
+        assert found[obj.name].fits(obj)
+        assert 1 <= len(obj.proposals) <= made_by["settings"]["wanted"]
 
 
 def test_a_file_for_other_shapes_is_refused(tmp_path):
@@ -115,14 +123,14 @@ def test_a_file_for_other_shapes_is_refused(tmp_path):
 def test_broken_files_are_one_sentence(tmp_path):
     path = tmp_path / "proposals.npz"
     with pytest.raises(UserError, match="there is no file"):
-        read_found(path)
+        read_proposals(path)
     path.write_bytes(b"no archive")
     with pytest.raises(UserError, match=r"proposals\.npz is not readable as a file of grasp proposals"):
-        read_found(path)
+        read_proposals(path)
     a_file(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(UserError, match=r"proposals\.npz is not readable as a file of grasp proposals"):
-        read_found(path)
+        read_proposals(path)
     a_file(path)
     arrays = dict(np.load(path))
     for key, value, message in (
@@ -134,30 +142,30 @@ def test_broken_files_are_one_sentence(tmp_path):
         ("object", arrays["object"] + 100, "a grasp of none"),
         ("names", arrays["names"][[0, 0, 1]], "two objects of one name"),
         ("names", np.array("one"), "not readable as a file"),
-        ("qpos", np.array("text"), "not readable as a file"),
+        ("qpos", np.array("words"), "not readable as a file"),
         ("version", np.array([2, 2]), "not readable as a file"),
         ("made_by", np.array("[1]"), "not readable as a file"),
         ("made_by", np.array("{"), "not readable as a file"),
     ):
         np.savez(path, **{**arrays, key: value})
         with pytest.raises(UserError, match=message):
-            read_found(path)
+            read_proposals(path)
     np.savez(path, **{k: v for k, v in arrays.items() if k != "columns"})
     with pytest.raises(UserError, match="columns"):
-        read_found(path)
+        read_proposals(path)
     with pytest.raises(UserError, match=r"objects\.proposals is 3"):
         make_objects({"source": "starter", "proposals": 3})
 
 
 def test_of_two_searches_the_grasps_in_which_the_object_does_not_roll_come_first():
-    thing = zoo_trio()[0]
-    grasps = candidates_of(thing, 6)
-    first = found_for(thing, 5, grasps.take(np.arange(3)), np.array([False, True, True]))
-    second = found_for(thing, 7, grasps.take(np.arange(3, 6)), np.array([False, False, True]))
+    obj = zoo_trio()[0]
+    grasps = candidates_of(obj, 6)
+    first = proposals_for(obj, 5, grasps.take(np.arange(3)), np.array([False, True, True]))
+    second = proposals_for(obj, 7, grasps.take(np.arange(3, 6)), np.array([False, False, True]))
     both = first.joined(second, 4)
     assert both.tried == 12 and both.rolled.tolist() == [False, False, False, True]
     np.testing.assert_array_equal(both.proposals.translation, grasps.translation[[0, 3, 4, 1]])
-    np.testing.assert_array_equal(both.rest_height, found_for(thing, 0, grasps).rest_height[[0, 3, 4, 1]])
-    nothing = found_for(thing, 9, None)
+    np.testing.assert_array_equal(both.rest_height, proposals_for(obj, 0, grasps).rest_height[[0, 3, 4, 1]])
+    nothing = proposals_for(obj, 9, None)
     for one in (nothing.joined(first, 4), first.joined(nothing, 4)):
         assert one.tried == 14 and one.count == 3 and one.rolled.tolist() == [False, True, True]

@@ -13,11 +13,12 @@ from resdex_tasks.hand.shadow_hand import JOINTS
 from resdex_tasks.objects.geometry.surface import TurnedSurface
 from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.proposals.file import found_for, read_found
-from resdex_tasks.proposals.search import HELD, MAX_UNLIKE, STABLE, Settings, _Search, _Tried, propose, strays
+from resdex_tasks.proposals.candidates import CANDIDATE_CONFIG, sample_candidates
+from resdex_tasks.proposals.file import proposals_for, read_proposals
+from resdex_tasks.proposals.search import MAX_UNLIKE, GraspGrade, SearchConfig, _Search, _Tried, propose, strays
 from resdex_tasks.proposals.trials import (
-    FULL_COURSE,
-    QUICK_COURSE,
+    FULL_MOTION,
+    QUICK_MOTION,
     Outcomes,
     holds,
     replay_trials,
@@ -28,7 +29,7 @@ from runners.objects import propose as propose_module
 from runners.objects.__main__ import main
 from runners.objects.propose import run
 
-QUICK = Settings(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
+QUICK = SearchConfig(candidates=16, variations=6, rounds=4, parents=3, wanted=3)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +58,8 @@ def test_bad_grasps_do_not_hold(found):
     sim = make_sim(box, 4)
     assert not holds(sim, box, [away])[0].any()
     assert not holds(sim, box, [opened])[0].any()
-    outcomes = run_trials(sim, replay_trials(sim, box, [away]), FULL_COURSE)
-    assert (outcomes.lasted < FULL_COURSE.num_steps).all(), "a dropped object ends its trial"
+    outcomes = run_trials(sim, replay_trials(sim, box, [away]), FULL_MOTION)
+    assert (outcomes.lasted < FULL_MOTION.num_steps).all(), "a dropped object ends its trial"
     assert torch.isinf(outcomes.slip).all()
 
 
@@ -67,16 +68,16 @@ def test_a_trial_does_not_depend_on_its_neighbours(found):
     both = ObjectSet([*zoo_trio()[:1], *box])
     sim = make_sim(both, 3)
     trials = replay_trials(sim, both, [zoo_trio()[0].proposals, records[0].proposals])
-    together = run_trials(sim, trials, FULL_COURSE)
+    together = run_trials(sim, trials, FULL_MOTION)
     sim = make_sim(box, 2)
-    alone = run_trials(sim, replay_trials(sim, box, [records[0].proposals]), FULL_COURSE)
+    alone = run_trials(sim, replay_trials(sim, box, [records[0].proposals]), FULL_MOTION)
     count = len(records[0].proposals)
     torch.testing.assert_close(together.lasted[-count:], alone.lasted)
     torch.testing.assert_close(together.slip[-count:], alone.slip, rtol=0, atol=1e-6)
 
 
 def test_what_rolls_is_told_from_what_is_turned():
-    ball, can = (TurnedSurface(thing) for thing in starter_objects().select(["sphere", "can"]))
+    ball, can = (TurnedSurface(obj) for obj in starter_objects().select(["sphere", "can"]))
     degrees = np.arange(15.0, 181.0, 15.0)[:, None]
     about_x, about_z = (Rotation.from_rotvec(degrees * axis, degrees=True) for axis in ([1.0, 0, 0], [0, 0, 1.0]))
     assert ball.unlike(about_x).max() < MAX_UNLIKE
@@ -93,36 +94,46 @@ def outcomes_of(grasps, held, turned_deg, slip):
     return Outcomes(torch.tensor(held), torch.tensor(slip), rotation, torch.zeros(len(grasps), 3), lasted)
 
 
-class NoStage:
+class CountingScheduler:
     """Counts trials and runs none."""
 
     def __init__(self):
         self.added = []
 
-    def add(self, trials, course):
+    def add(self, trials, motion):
         begin = sum(count for count, _ in self.added)
-        self.added.append((len(trials), "quick" if course is QUICK_COURSE else "full"))
+        self.added.append((len(trials), "quick" if motion is QUICK_MOTION else "full"))
         return slice(begin, begin + len(trials))
 
 
 def test_a_search_takes_what_rolls_when_its_rounds_are_over_and_after_all_others():
     objects = starter_objects().select(["box"])
-    search = _Search(make_sim(objects, 1), objects, 0, Settings(6, variations=4, rounds=1, parents=2, wanted=4), ())
-    stage, tried = NoStage(), []
-    while search.go_on(stage):
-        count, course = stage.added[-1]
-        rolls = [0.0] + (count - 1) * [60.0 if course == "quick" else 0.0]  # in all trials but the first of a round
+    search = _Search(make_sim(objects, 1), objects, 0, SearchConfig(6, variations=4, rounds=1, parents=2, wanted=4), ())
+    scheduler, tried = CountingScheduler(), []
+    while search.next_round(scheduler):
+        count, motion = scheduler.added[-1]
+        rolls = [0.0] + (count - 1) * [60.0 if motion == "quick" else 0.0]  # in all trials but the first of a round
         times = len(search.rows)
         twice = GraspProposals.joined(times * [search.grasps])
         ended = outcomes_of(twice, np.ones(len(twice), dtype=bool), times * rolls, np.zeros(len(twice)))
         search.rows = [slice(i * count, (i + 1) * count) for i in range(times)]
-        stage.outcomes = ended
+        scheduler.outcomes = ended
         tried.append(search.grasps)
-    assert stage.added == [(6, "quick"), (4, "quick"), *2 * [(2, "full")], *2 * [(3, "full")]]
-    found = search.found()
+    assert scheduler.added == [(6, "quick"), (4, "quick"), *2 * [(2, "full")], *2 * [(3, "full")]]
+    found = search.result()
     assert found.count == 4 and found.tried == 10
     unrolled = {tuple(tried[i].translation[0]) for i in (0, 1)}
     assert {tuple(t) for t in found.proposals.translation[:2]} == unrolled, "the best, and tried again alone"
+
+
+def test_a_search_draws_its_candidates_as_configured():
+    objects = starter_objects().select(["box"])
+    config = dataclasses.replace(CANDIDATE_CONFIG, draws=2)
+    search = _Search(make_sim(objects, 1), objects, 0, QUICK, (), config)
+    search.next_round(CountingScheduler())
+    expected, default = (sample_candidates(objects[0], 16, search._generator(0), c) for c in (config, CANDIDATE_CONFIG))
+    np.testing.assert_array_equal(search.grasps.translation, expected.translation)
+    assert not np.allclose(search.grasps.translation, default.translation)
 
 
 def test_grasps_whose_object_rolls_come_last():
@@ -131,50 +142,50 @@ def test_grasps_whose_object_rolls_come_last():
     tried = _Tried(box)
     held = np.array([False, True, True, True, True])
     tried.add(grasps, outcomes_of(grasps, held, [0, 50, 0, 20, 10], [np.inf, 0.0, 0.02, 0.0, 0.0]), slice(0, 5))
-    assert (tried.count(HELD, only_true=True), tried.count(HELD, only_true=False)) == (3, 4)
+    assert (tried.count(GraspGrade.HELD, only_true=True), tried.count(GraspGrade.HELD, only_true=False)) == (3, 4)
     # 20 degrees cost as much as 17 mm of slip
     assert tried.best(5).tolist() == [4, 3, 2, 1, 0]
-    assert tried.best(5, HELD, only_true=True).tolist() == [4, 3, 2]
+    assert tried.best(5, GraspGrade.HELD, only_true=True).tolist() == [4, 3, 2]
     again = np.array([1, 3, 4])
     chosen, two = tried.take(again), np.array([True, True, False, True, True, True])
     twice = GraspProposals.joined([chosen, chosen])
     tried.confirm(again, chosen, outcomes_of(twice, two, 6 * [0], 6 * [0.001]), [slice(0, 3), slice(3, 6)])
-    assert tried.best(5, STABLE).tolist() == [3, 1], "to hold again is to hold in both"
-    assert tried.count(STABLE, only_true=True) == 1, "it rolled once"
+    assert tried.best(5, GraspGrade.STABLE).tolist() == [3, 1], "to hold again is to hold in both"
+    assert tried.count(GraspGrade.STABLE, only_true=True) == 1, "it rolled once"
 
 
 def test_how_far_an_object_strays():
     ball, box = starter_objects().select(["sphere", "box"])
-    for thing, expected in ((box, [True, True, False]), (ball, [True, True, True])):
-        grasps = candidates_of(thing, 3)
+    for obj, expected in ((box, [True, True, False]), (ball, [True, True, True])):
+        grasps = candidates_of(obj, 3)
         closed = outcomes_of(grasps, np.ones(3, dtype=bool), [0, -25, 40], np.zeros(3)).rotation.numpy()
-        angle, true = strays(TurnedSurface(thing), grasps, closed)
+        angle, true = strays(TurnedSurface(obj), grasps, closed)
         np.testing.assert_allclose(np.degrees(angle), [0, 25, 40], atol=1e-4)
         assert true.tolist() == expected
 
 
-def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
+def test_a_run_resumes_with_the_objects_that_are_missing(tmp_path, monkeypatch):
     asked, began_with = [], []
 
-    def instant(make_sim, objects, settings, num_envs, examples, progress):
+    def instant(make_sim, objects, config, num_envs, examples, progress):
         asked.append(objects.names)
         began_with.append([example.name for example in examples])
         if len(asked) == 2:
             raise KeyboardInterrupt
-        return [found_for(thing, 7, candidates_of(thing, 2)) for thing in objects]
+        return [proposals_for(obj, 7, candidates_of(obj, 2)) for obj in objects]
 
     monkeypatch.setattr(propose_module, "propose", instant)
     path = tmp_path / "out.npz"
     with pytest.raises(KeyboardInterrupt):
         run(path, make_sim, zoo_trio(), QUICK, batch=1, quiet=True)
-    assert list(read_found(path)[0]) == zoo_trio().names[:1]
+    assert list(read_proposals(path)[0]) == zoo_trio().names[:1]
     found = run(path, make_sim, zoo_trio(), QUICK, batch=1, quiet=True)
     assert asked[2:] == [[name] for name in zoo_trio().names[1:]]
     assert began_with[2:] == [zoo_trio().names[:1], zoo_trio().names[:2]], (
         "each batch begins with what is found already"
     )
     assert [f.name for f in found] == zoo_trio().names
-    assert read_found(path)[1]["settings"] == dataclasses.asdict(QUICK)
+    assert read_proposals(path)[1]["settings"] == dataclasses.asdict(QUICK)
     with pytest.raises(UserError, match="was made with seed=0, not 5"):
         run(path, make_sim, zoo_trio(), dataclasses.replace(QUICK, seed=5), quiet=True)
     other = tmp_path / "other.npz"
@@ -190,9 +201,9 @@ def test_a_run_goes_on_with_the_objects_that_are_missing(tmp_path, monkeypatch):
 def test_objects_with_few_proposals_are_searched_again_and_keep_what_both_found(tmp_path, monkeypatch):
     asked, counts = [], iter([4, 2, 0, 3, 1])
 
-    def instant(make_sim, objects, settings, num_envs, examples, progress):
+    def instant(make_sim, objects, config, num_envs, examples, progress):
         asked.append((objects.names, sorted(example.name for example in examples)))
-        return [found_for(t, 7, candidates_of(t, n) if n else None) for t, n in zip(objects, counts)]
+        return [proposals_for(t, 7, candidates_of(t, n) if n else None) for t, n in zip(objects, counts)]
 
     monkeypatch.setattr(propose_module, "propose", instant)
     path = tmp_path / "out.npz"
@@ -210,8 +221,8 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.npz"
     few = ["--candidates=4", "--variations=2", "--rounds=0", "--num_envs=4", "sim=mujoco", "sim.numThreads=1"]
     assert main(["propose", f"--out={out}", *few, "objects=starter", "objects.names=[box,sphere]"]) == 0
-    said = capsys.readouterr().out
-    assert "2 objects" in said and "8 or more" in said
+    message = capsys.readouterr().out
+    assert "2 objects" in message and "8 or more" in message
     made_by = json.loads(str(np.load(out)["made_by"]))
     assert made_by["settings"]["candidates"] == 4 and made_by["settings"]["sim.name"] == "mujoco"
     assert main(["propose", f"--out={out}", *few, "objects=starter", "objects.names=[cube]"]) == 0

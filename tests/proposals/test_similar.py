@@ -3,34 +3,33 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.grasps import candidates_of, make_sim, zoo_trio
-from helpers.object_checks import vertices_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.proposals.candidates import GRASP_CENTRE, sample_candidates, vary_candidates
-from resdex_tasks.proposals.file import found_for
-from resdex_tasks.proposals.search import Settings, propose
+from resdex_tasks.proposals.candidates import CANDIDATE_CONFIG, sample_candidates, vary_candidates
+from resdex_tasks.proposals.file import proposals_for
+from resdex_tasks.proposals.search import SearchConfig, propose
 from resdex_tasks.proposals.similar import PER_EXAMPLE, similar_grasps
-from resdex_tasks.proposals.trials import QUICK_COURSE, holds, replay_trials, run_trials
+from resdex_tasks.proposals.trials import QUICK_MOTION, holds, replay_trials, run_trials
 
 BOTTLE, MUG, PLATE = zoo_trio()
 FACTORS = st.tuples(*3 * [st.floats(0.6, 1.6)])
 
 
-def stretched(thing: GraspObject, factors) -> GraspObject:
-    pieces = [dataclasses.replace(piece, vertices=piece.vertices * factors) for piece in thing.pieces]
-    return dataclasses.replace(thing, pieces=tuple(pieces))
+def stretched(obj: GraspObject, factors) -> GraspObject:
+    pieces = [dataclasses.replace(piece, vertices=piece.vertices * factors) for piece in obj.pieces]
+    return dataclasses.replace(obj, pieces=tuple(pieces))
 
 
-def example_of(thing: GraspObject, count=6):
-    return found_for(thing, count, candidates_of(thing, count))
+def example_of(obj: GraspObject, count=6):
+    return proposals_for(obj, count, candidates_of(obj, count))
 
 
 def grasp_centres(grasps):
-    return grasps.translation + Rotation.from_quat(grasps.rotation).apply(GRASP_CENTRE)
+    return grasps.translation + Rotation.from_quat(grasps.rotation).apply(CANDIDATE_CONFIG.grasp_centre)
 
 
 def test_an_objects_own_grasps_come_back_as_they_are():
@@ -46,9 +45,9 @@ def test_the_grasp_centre_keeps_its_place_in_the_box(factors):
     example, larger = example_of(MUG), stretched(MUG, factors)
     grasps = similar_grasps(larger, [example], PER_EXAMPLE)
 
-    def place(centres, thing):
+    def place(centres, obj):
         """Where in the box, and how far outside."""
-        low, high = vertices_of(thing).min(axis=0), vertices_of(thing).max(axis=0)
+        low, high = obj.vertices.min(axis=0), obj.vertices.max(axis=0)
         inside = np.minimum(np.maximum(centres, low), high)
         return np.concatenate([(inside - low) / (high - low), centres - inside], axis=1)
 
@@ -59,12 +58,12 @@ def test_the_grasp_centre_keeps_its_place_in_the_box(factors):
 
 
 def test_the_most_similar_object_gives_its_best_grasps_first():
-    examples = [example_of(thing) for thing in (PLATE, stretched(MUG, 1.05), BOTTLE)]
+    examples = [example_of(obj) for obj in (PLATE, stretched(MUG, 1.05), BOTTLE)]
     grasps = similar_grasps(MUG, examples, 2 * PER_EXAMPLE)
     np.testing.assert_array_equal(grasps.joint_pos[:PER_EXAMPLE], examples[1].proposals.joint_pos[:PER_EXAMPLE])
     after = grasps.joint_pos[PER_EXAMPLE:]
     assert not (after[:, None] == examples[1].proposals.joint_pos).all(axis=2).any(), "no more than its share"
-    nothing = found_for(MUG, 9, None)
+    nothing = proposals_for(MUG, 9, None)
     np.testing.assert_array_equal(similar_grasps(MUG, [nothing, *examples], 4).joint_pos, grasps.joint_pos[:4])
 
 
@@ -79,18 +78,18 @@ def test_a_grasp_from_another_pose_at_rest_does_not_count():
 
 def test_grasps_of_a_similar_object_hold_more_often_than_random_ones():
     pytest.importorskip("mujoco.batch")
-    things = starter_objects().select(["box", "can"])
+    objects = starter_objects().select(["box", "can"])
     done = []
-    settings = Settings(candidates=16, variations=6, rounds=6, parents=3, wanted=3)
-    examples = propose(make_sim, things, settings, num_envs=32, progress=lambda: done.append(1))
+    config = SearchConfig(candidates=16, variations=6, rounds=6, parents=3, wanted=3)
+    examples = propose(make_sim, objects, config, num_envs=32, progress=lambda: done.append(1))
     assert done == [1, 1]
-    larger = ObjectSet([stretched(thing, (1.1, 1.05, 1.1)) for thing in things])
+    larger = ObjectSet([stretched(obj, (1.1, 1.05, 1.1)) for obj in objects])
     sim, rng = make_sim(larger, 32), np.random.default_rng(0)
 
     def held(grasps):
-        return int(run_trials(sim, replay_trials(sim, larger, grasps), QUICK_COURSE).held.sum())
+        return int(run_trials(sim, replay_trials(sim, larger, grasps), QUICK_MOTION).held.sum())
 
-    led = [vary_candidates(thing, similar_grasps(thing, examples, 24), 24, rng) for thing in larger]
-    assert held(led) > held([sample_candidates(thing, 24, rng) for thing in larger])
-    (begun,) = propose(make_sim, larger[:1], settings, num_envs=16, examples=examples)
+    led = [vary_candidates(obj, similar_grasps(obj, examples, 24), 24, rng) for obj in larger]
+    assert held(led) > held([sample_candidates(obj, 24, rng) for obj in larger])
+    (begun,) = propose(make_sim, larger[:1], config, num_envs=16, examples=examples)
     assert begun.count == 3 and holds(make_sim(larger[:1], 3), larger[:1], [begun.proposals])[0].mean() > 0.6

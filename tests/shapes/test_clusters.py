@@ -78,12 +78,12 @@ def test_one_cluster_holds_all_and_as_many_as_objects_hold_one_each():
     "changes, message",
     [
         ({"k": 7}, "k is 7, but there are 6 objects"),
-        ({"k": 0}, "k is 0; it must be a whole number of at least 1"),
-        ({"k": 2.0}, r"k is 2\.0; it must be a whole number"),
-        ({"seed": -1}, "the seed is -1; it must be a whole number from 0"),
+        ({"k": 0}, "k is 0; it must be an integer of at least 1"),
+        ({"k": 2.0}, r"k is 2\.0; it must be an integer"),
+        ({"seed": -1}, "the seed is -1; it must be an integer from 0"),
         ({"codes": on_a_line(1, 1, 1, 1, 2, 2)}, "k is 3, but the 6 objects have only 2 different codes"),
     ],
-    ids=["more than objects", "none", "no whole number", "negative seed", "more than shapes"],
+    ids=["more than objects", "none", "no integer", "negative seed", "more than shapes"],
 )
 def test_an_impossible_k_is_one_sentence(changes, message):
     with pytest.raises(UserError, match=message):
@@ -95,9 +95,9 @@ def test_clusters_return_from_their_file(tmp_path):
     path = tmp_path / "clusters.yaml"
     write_clusters(path, found, "the command")
     assert read_clusters(path, "abc") == found
-    said = yaml.safe_load(path.read_text())
-    assert said["encoder"] == "abc" and said["command"] == "the command" and said["k"] == 3 and said["seed"] == 0
-    assert said["clusters"][0]["centre"] == "e" and "scikit-learn" in said["versions"]
+    written = yaml.safe_load(path.read_text())
+    assert [written[key] for key in ("encoder", "command", "k", "seed")] == ["abc", "the command", 3, 0]
+    assert written["clusters"][0]["centre"] == "e" and "scikit-learn" in written["versions"]
     with pytest.raises(UserError, match=r"clusters\.yaml holds clusters of encoder abc, not of xyz"):
         read_clusters(path, "xyz")
 
@@ -158,10 +158,10 @@ def test_the_clusters_are_drawn(tmp_path):
 
     rng = np.random.default_rng(0)
     for count in (3, 11):
-        things = starter_objects()[:count]
+        objects = starter_objects()[:count]
         codes = rng.standard_normal((count, CODE_SIZE))
-        found = cluster(things.names, codes, 3)
-        draw_clusters(things, codes, found, tmp_path / f"{count}.png")
+        found = cluster(objects.names, codes, 3)
+        draw_clusters(objects, codes, found, tmp_path / f"{count}.png")
         image = np.asarray(Image.open(tmp_path / f"{count}.png"))
         assert image.shape[0] == 640 and image.std() > 20
 

@@ -15,7 +15,7 @@ from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.geometry.surface import surface_points
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.proposals.file import found_for, read_found, write_found
+from resdex_tasks.proposals.file import proposals_for, read_proposals, write_proposals
 from resdex_tasks.shapes.codes import (
     CodeFile,
     add_codes,
@@ -116,7 +116,7 @@ def test_turned_examples_are_turned_by_rotations():
 # Training
 
 
-def test_a_training_learns_and_goes_on_as_if_never_interrupted(tmp_path):
+def test_a_training_learns_and_resumes_as_if_never_interrupted(tmp_path):
     whole = train_encoder(STARTER, TINY, tmp_path / "whole", TINY_SIZES)
     losses = whole.training["losses_mm"]
     assert len(losses) == 30 and losses[-1] < 0.8 * losses[0]
@@ -132,7 +132,7 @@ def test_a_training_learns_and_goes_on_as_if_never_interrupted(tmp_path):
     assert 0.5 < codes.std() <= 1.001
 
 
-def test_a_training_does_not_go_on_with_other_settings_or_objects(tmp_path):
+def test_a_training_does_not_resume_with_other_settings_or_objects(tmp_path):
     one_epoch = dataclasses.replace(TINY, epochs=1)
     train_encoder(STARTER, one_epoch, tmp_path, TINY_SIZES)
     with pytest.raises(UserError, match=r"training\.pth was begun with epochs=1, not 30"):
@@ -254,7 +254,7 @@ def test_codes_are_computed_once_and_return_from_the_cache(cache):
     assert read_codes(cache_file(encoder)).names == tuple(STARTER.names[:5])
 
 
-def test_a_changed_object_is_encoded_anew():
+def test_a_changed_object_is_encoded_again():
     encoder = counting()
     before = cached_codes(STARTER[:2], encoder)
     larger = dataclasses.replace(STARTER[0].pieces[0], vertices=1.2 * STARTER[0].pieces[0].vertices)
@@ -284,7 +284,7 @@ def test_without_a_usable_cache_codes_still_come(cache, capsys):
     assert str(cache_file(encoder)) in capsys.readouterr().out
     encoded = encoder.encoded
     cached_codes(STARTER[:1], encoder)
-    assert encoder.encoded == encoded and capsys.readouterr().out == "", "a damaged cache is made anew"
+    assert encoder.encoded == encoded and capsys.readouterr().out == "", "a damaged cache is replaced"
 
 
 def test_a_file_of_codes_of_another_encoder_is_refused(tmp_path):
@@ -333,8 +333,8 @@ def written(write) -> bytes:
 FILES = {
     "codes": (read_codes, written(lambda path: write_codes(path, encode(STARTER[:3], tiny_encoder())))),
     "grasps": (
-        read_found,
-        written(lambda path: write_found(path, [found_for(t, 5, t.proposals) for t in STARTER[:3]], {"seed": 0})),
+        read_proposals,
+        written(lambda path: write_proposals(path, [proposals_for(o, 5, o.proposals) for o in STARTER[:3]], {})),
     ),
 }
 
@@ -472,12 +472,13 @@ def test_a_policy_that_sees_everything_sees_the_codes():
     pytest.importorskip("mujoco.batch")
     from resdex_tasks.factory import make_task
     from resdex_tasks.observations import BLOCKS
-    from runners.config import load_config, plain
+    from runners.config import load_config
 
     chosen = ["objects.names=[box,mug]", "objects.codes=shipped", "task.env.observation=full"]
-    cfg = plain(load_config(["sim=mujoco", "sim.numThreads=1", *chosen])[0])
-    task = make_task(cfg, 4, 0)
-    seen = task.reset()[:, BLOCKS["object_code"].slice]
-    codes = torch.from_numpy(np.stack([obj.code for obj in make_objects(cfg["objects"])]))
+    config = load_config(["sim=mujoco", "sim.numThreads=1", *chosen])
+    objects = make_objects(config.objects)
+    task = make_task(config.task.env, config.sim_name, config.sim, objects, 4, seed=0)
+    seen = task.reset()["full"][:, BLOCKS["object_code"].slice]
+    codes = torch.from_numpy(np.stack([obj.code for obj in objects]))
     torch.testing.assert_close(seen, codes.clamp(-5, 5).repeat(2, 1))
     assert not torch.allclose(codes[0], codes[1], atol=0.1)

@@ -1,11 +1,12 @@
 """From yaml to settings: what does not fit is named by its place, and nothing is guessed."""
 
-from dataclasses import dataclass
-from typing import List, Optional
+import math
+from dataclasses import dataclass, field
+from typing import List, Optional, Union
 
 import pytest
 
-from resdex_tasks.utils.config_reader import camel_case, read_config
+from resdex_tasks.utils.config_reader import bounds, camel_case, check_known, plain_values, read_config, shown
 from resdex_tasks.utils.errors import UserError
 
 
@@ -79,25 +80,97 @@ def test_every_missing_key_is_named(key):
 @pytest.mark.parametrize(
     "key, value, expected",
     [
-        ("numThings", 2.5, "int"),
-        ("numThings", "3", "int"),
-        ("numThings", True, "int"),
-        ("numThings", None, "int"),
-        ("name", 3, "str"),
-        ("enabled", 1, "bool"),
-        ("enabled", "true", "bool"),
-        ("gateAngle", "6", "float"),
-        ("gateAngle", False, "float"),
-        ("weights", 1.0, "list"),
-        ("weights", "12", "list"),
-        ("weights", [1.0, "2"], "float"),
-        ("inner", 5, "group"),
-        ("inner", None, "group"),
+        ("numThings", 2.5, "an integer"),
+        ("numThings", "3", "an integer"),
+        ("numThings", True, "an integer"),
+        ("numThings", None, "an integer"),
+        ("name", 3, "a string"),
+        ("enabled", 1, "true or false"),
+        ("enabled", "true", "true or false"),
+        ("gateAngle", "6", "a number or null"),
+        ("gateAngle", False, "a number or null"),
+        ("gateAngle", math.nan, "a number or null"),
+        ("weights", 1.0, "a list of numbers"),
+        ("weights", "12", "a list of numbers"),
+        ("weights", [1.0, "2"], "a list of numbers"),
+        ("inner", 5, "a group of settings"),
+        ("inner", None, "a group of settings"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_named_with_its_place_and_the_type(key, value, expected):
-    text = message(changed(**{key: value}))
-    assert f"task.env.{key}" in text and expected in text
+    assert message(changed(**{key: value})) == f"task.env.{key} is {shown(value)}; it must be {expected}"
+
+
+@dataclass(frozen=True)
+class Bounded:
+    count: int = field(metadata=bounds(at_least=1))
+    share: float = field(metadata=bounds(at_least=0, at_most=1))
+    force: float = field(metadata=bounds(above=0))
+    angle: Optional[float] = field(metadata=bounds(above=1, at_most=2))
+    cone: str = field(metadata=bounds(choices=("elliptic", "pyramidal")))
+    friction: List[float] = field(metadata=bounds(length=3, at_least=0))
+    terms: List[str] = field(metadata=bounds(choices=("lift", "move"), filled=True))
+    threads: Union[int, str] = field(metadata=bounds(at_least=0, choices=("auto",)))
+    size: float = field(default=0.1, metadata=bounds(above=0))
+    scales: List[float] = field(default_factory=lambda: [0.08], metadata=bounds(filled=True))
+
+
+WITHIN = {
+    "count": 1,
+    "share": 1,
+    "force": 0.1,
+    "angle": 2,
+    "cone": "elliptic",
+    "friction": [1, 0, 0],
+    "terms": ["move"],
+    "threads": "auto",
+}
+
+
+@pytest.mark.parametrize(
+    "key, value, expected",
+    [
+        ("count", 0, "an integer of at least 1"),
+        ("share", 1.1, "a number from 0 to 1"),
+        ("share", -0.1, "a number from 0 to 1"),
+        ("force", 0, "a positive number"),
+        ("force", math.inf, "a positive number"),
+        ("angle", 1, "a number above 1 and up to 2 or null"),
+        ("angle", 2.5, "a number above 1 and up to 2 or null"),
+        ("cone", "round", "elliptic or pyramidal"),
+        ("cone", 1, "elliptic or pyramidal"),
+        ("friction", [1.0, 0.0], "a list of 3 numbers of at least 0"),
+        ("friction", [1.0, 0.0, -1.0], "a list of 3 numbers of at least 0"),
+        ("terms", [], "a non-empty list of lift, move"),
+        ("terms", ["lift", "pull"], "a non-empty list of lift, move"),
+        ("threads", "fast", "an integer of at least 0 or auto"),
+        ("threads", -1, "an integer of at least 0 or auto"),
+        ("size", 0.0, "a positive number"),
+        ("scales", [], "a non-empty list of numbers"),
+    ],
+)
+def test_a_value_out_of_bounds_is_named_with_its_place_and_the_bounds(key, value, expected):
+    with pytest.raises(UserError) as caught:
+        read_config(Bounded, {**WITHIN, key: value}, "task.env")
+    assert str(caught.value) == f"task.env.{key} is {shown(value)}; it must be {expected}"
+
+
+def test_values_at_their_bounds_are_read_and_defaults_fill_in():
+    out = read_config(Bounded, WITHIN, "task.env")
+    assert (out.count, out.share, out.angle, out.threads) == (1, 1.0, 2.0, "auto")
+    assert (out.size, out.scales) == (0.1, [0.08])
+    assert read_config(Bounded, {**WITHIN, "threads": 0, "angle": None}, "task.env").angle is None
+
+
+def test_plain_values_are_read_back_as_the_same_settings():
+    out = read_config(Outer, GOOD, "task.env")
+    assert read_config(Outer, plain_values(out), "task.env") == out
+
+
+def test_of_another_library_s_settings_only_the_known_keys_are_checked():
+    check_known(Bounded, {"count": 2, "theirs": "anything"}, "train")
+    with pytest.raises(UserError, match=r"train\.share is 2; it must be a number from 0 to 1"):
+        check_known(Bounded, {"share": 2, "theirs": "anything"}, "train")
 
 
 def test_a_wrong_value_deep_inside_is_named_with_its_whole_place():

@@ -1,1 +1,1 @@
-"""DexGraspNet, in its own and in UniDexGrasp's layout."""
+"""DexGraspNet's objects and grasps, in its own layout and in UniDexGrasp's."""

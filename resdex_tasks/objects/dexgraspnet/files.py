@@ -1,9 +1,9 @@
-"""The files of DexGraspNet, in two layouts. Everything else knows objects by their code "<group>/<object>".
+"""Readers of DexGraspNet's files, in two layouts. Other modules know objects by their code "<group>/<object>".
 
 As UniDexGrasp, UniDexGrasp++ and ResDex release it, for objects on a table:
 
-- `meshdatav3_scaled/<code>/coacd/coacd_convex_piece_<i>.obj`: the convex pieces at unit size, whole object in the unit
-  sphere. Times the scale they are metres.
+- `meshdatav3_scaled/<code>/coacd/coacd_convex_piece_<i>.obj`: the convex pieces at unit size, the object inside the
+  unit sphere. Times the scale they are metres.
 - `datasetv4.1/<code>/<n>.npz`: one grasp each, with `qpos` (below), `scale` (its inverse) and `plane`: the table
   (A, B, C, D) in the object's frame at its scale. Ax + By + Cz + D is the height above the table, so the normal
   (A, B, C) points up, and D is the height at which the object's origin rests.
@@ -46,15 +46,15 @@ QPOS_KEYS = (*JOINT_KEYS, *ROTATION_KEYS, *TRANSLATION_KEYS)
 _EULER, _POSITION = slice(NUM_JOINTS, NUM_JOINTS + 3), slice(NUM_JOINTS + 3, NUM_JOINTS + 6)
 
 SAME_SCALE = 1e-4
-"""Relative: the scales of the grasps were stored as float32."""
+"""Relative tolerance: the scales of the grasps were stored as float32."""
 MAX_DEPTH = 0.01
 """m that a hand may reach into the table: nine in ten of UniDexGrasp's grasps on a table reach less deep."""
 MIN_TIP_DEGREES = 3.0
-"""By how much an object may be tilted before it falls out of a pose that is found for it; where there is none such, the
-likeliest pose serves."""
+"""degrees, least tilt at which an object falls out of a pose that is computed for it; where there is no such pose, the
+likeliest is used."""
 
 PALM_FACE = (0.0, -1.0, 0.0)
-"""Direction in the hand root's frame."""
+"""Direction in which the palm looks, in the hand root's frame."""
 
 
 class _Grasps(NamedTuple):
@@ -84,7 +84,9 @@ class _Grasps(NamedTuple):
 
 
 class Layout:
-    """What both layouts have; the methods raise `Unusable`, naming the file, for an object that cannot be read.
+    """The interface of both layouts.
+
+    Its methods raise `Unusable`, which names the file, for an object that cannot be read.
 
     Args:
         grasp_root: folder of the grasps.
@@ -148,7 +150,7 @@ class Layout:
 
 
 class UniDexGraspLayout(Layout):
-    """One file a grasp, each with its table."""
+    """UniDexGrasp's layout: one file for each grasp, with its table."""
 
     def __init__(self, root: Path, max_rest_height: float, cache: ArrayCache) -> None:
         super().__init__(root / "datasetv4.1", root / "meshdatav3_scaled", max_rest_height)
@@ -158,7 +160,7 @@ class UniDexGraspLayout(Layout):
         return sorted(p.relative_to(self.grasp_root).as_posix() for p in self.grasp_root.glob("*/*") if p.is_dir())
 
     def _read_pieces(self, code: str) -> Tuple[ConvexPiece, ...]:
-        """In the order of their numbers."""
+        """The pieces in the order of their numbers."""
         folder = _existing(self.mesh_root / code / "coacd")
         numbered = {}
         for path in folder.glob("coacd_convex_piece_*.obj"):
@@ -170,7 +172,7 @@ class UniDexGraspLayout(Layout):
         return tuple(_hull(np.concatenate(_vertex_groups(path)), path) for _, path in sorted(numbered.items()))
 
     def _read_grasps(self, code: str) -> _Grasps:
-        """Opening hundreds of files is slow, so what they say is cached for as long as none of them changes."""
+        """Opening hundreds of files is slow, so their content is cached for as long as none of them changes."""
         folder = _existing(self.grasp_root / code)
         with os.scandir(str(folder)) as entries:
             files = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries if e.name[-4:] == ".npz")
@@ -198,7 +200,7 @@ class UniDexGraspLayout(Layout):
 
 
 class ReleaseLayout(Layout):
-    """One file for all grasps of an object, and no table: the poses in which the object can rest are found here."""
+    """DexGraspNet's own layout: one file for all grasps of an object, and no table, so stable poses are computed."""
 
     def __init__(self, root: Path, max_rest_height: float) -> None:
         super().__init__(root / "dataset", root / "meshdata", max_rest_height)
@@ -227,9 +229,9 @@ class ReleaseLayout(Layout):
         return _Grasps(arrays["scale"], arrays["qpos"], None)
 
     def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray]:
-        """Of the poses in which the hand stays out of the table, each grasp takes the one it is most overhead in.
+        """For each grasp, the pose in which the palm looks down most, among those that keep the hand out of the table.
 
-        Grasps whose palm looks up, or whose hand would reach deeper into the table than `MAX_DEPTH`, are of no use.
+        Grasps whose palm looks up, or whose hand would reach deeper into the table than `MAX_DEPTH`, cannot be used.
         """
         up, unit_height = self._poses(code)
         height = float(grasps.scale[0]) * unit_height
@@ -244,7 +246,8 @@ class ReleaseLayout(Layout):
         return face_up.min(axis=1) < np.inf, up[face_up.argmin(axis=1)]
 
     def _find_poses(self, code: str) -> Tuple[np.ndarray, np.ndarray]:
-        """(P, 3) the directions that can be up at rest, and (P,) the height of the origin then, at unit size."""
+        """(P, 3) the object's direction that is up in each stable pose, and (P,) the origin's height in it, at unit
+        size."""
         pieces = self._unit_pieces(code)
         centre = mass_centre(pieces)
         vertices = np.concatenate([piece.vertices for piece in pieces]) - centre
@@ -256,7 +259,11 @@ class ReleaseLayout(Layout):
 
 
 def open_layout(root: Path, max_rest_height: float, cache: ArrayCache) -> Layout:
-    """The layout that `root` is in; UserError where it is in neither, or half of it is missing."""
+    """The layout that the folder `root` has.
+
+    Raises:
+        UserError: it has neither layout, or half of one is missing.
+    """
     if not root.is_dir():
         raise UserError(f"there is no folder {root}")
     if (root / "datasetv4.1").is_dir() or (root / "meshdatav3_scaled").is_dir():
@@ -276,9 +283,9 @@ def _existing(folder: Path) -> Path:
 
 
 def _vertex_groups(path: Path) -> List[np.ndarray]:
-    """(V, 3) for each object or group in an obj file that has vertices.
+    """Vertices (V, 3) of each object or group in an obj file that has any.
 
-    A piece is the hull of its vertices, so these are all that is read.
+    Faces are not read: a piece is the hull of its vertices.
     """
     groups: List[List[List[str]]] = [[]]
     try:
@@ -324,7 +331,7 @@ def _read_npz(path: Path) -> Dict[str, Any]:
 
 
 def _read_numbers(archive: zipfile.ZipFile, name: str, shape: Tuple[int, ...]) -> np.ndarray:
-    """A plain array of finite numbers; `read_array` refuses pickles."""
+    """A plain array of finite numbers; `read_array` refuses pickled objects."""
     with archive.open(f"{name}.npy") as file:
         values = np.lib.format.read_array(file, allow_pickle=False).astype(np.float64)
     if values.shape != shape:

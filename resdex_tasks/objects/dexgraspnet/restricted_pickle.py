@@ -1,9 +1,8 @@
-"""Reads the object arrays of foreign `.npy` data without running anything that the file asks for.
+"""Reads object arrays of untrusted `.npy` data without running anything that the file asks for.
 
-`numpy.load(allow_pickle=True)` runs code of the file's choosing. Allowing numpy's own reconstructors only would not be
+`numpy.load(allow_pickle=True)` runs code of the file's choosing. To allow numpy's own reconstructors only would not be
 enough either: a crafted dtype state makes `ndarray.__setstate__` take bytes of the file for object addresses, and the
-process crashes or worse. So the names that numpy's pickles use are answered by the stand-ins below, and all others are
-refused.
+process crashes or worse. So the stand-ins below replace the names that numpy's pickles use, and all others are refused.
 """
 
 import pickle
@@ -13,7 +12,7 @@ import numpy as np
 
 
 class _ObjectArray:
-    """In place of `numpy.ndarray`: keeps the list of its elements."""
+    """Replaces `numpy.ndarray`: keeps the list of its elements."""
 
     def __init__(self, *_: Any) -> None:
         self.items: List[Any] = []
@@ -26,7 +25,7 @@ class _ObjectArray:
 
 
 class _Dtype:
-    """In place of `numpy.dtype`: a code such as "f8" and a byte order, of which only numbers make use."""
+    """Replaces `numpy.dtype`: a code such as "f8" and a byte order, which only numbers use."""
 
     def __init__(self, code: Any = None, *_: Any) -> None:
         self.code, self.order = code, "<"
@@ -36,7 +35,7 @@ class _Dtype:
 
 
 def _scalar(dtype: Any, content: Any) -> float:
-    """In place of numpy's: a single floating-point number."""
+    """Replaces numpy's `scalar`: a single floating-point number."""
     if not isinstance(dtype, _Dtype) or dtype.code not in ("f4", "f8") or dtype.order not in ("<", ">"):
         raise pickle.UnpicklingError("not a floating-point number")
     if not isinstance(content, bytes) or len(content) != int(dtype.code[1]):
@@ -64,9 +63,11 @@ class _Unpickler(pickle.Unpickler):
 def read_object_items(file: IO[bytes]) -> List[Any]:
     """The elements, in storage order, of the object array in an open `.npy` file.
 
-    They are plain Python values: dict, list, str, float and the like; a number of numpy's becomes a float. A broken or
-    forbidden file raises what the layer that notices raises: ValueError, EOFError, pickle.UnpicklingError, IndexError
-    and more.
+    They are plain Python values: dict, list, str, float and the like; a numpy number becomes a float.
+
+    Raises:
+        Exception: the file is broken or forbidden. Its type depends on the layer that notices: ValueError, EOFError,
+            pickle.UnpicklingError, IndexError and more.
     """
     np.lib.format.read_magic(file)
     np.lib.format.read_array_header_1_0(file)

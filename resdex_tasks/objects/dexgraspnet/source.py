@@ -1,7 +1,7 @@
 """DexGraspNet's objects and grasps, in either of the two layouts in which they are published.
 
-`dexgraspnet_files.py` reads the layouts. Here: which objects at which scales, from an object list of the method or from
-what the folder has.
+`files.py` reads the layouts. This module chooses which objects to read at which scales: from an object list of the
+method, or all that the folder has.
 """
 
 from pathlib import Path
@@ -39,16 +39,17 @@ def read_dexgraspnet(
 
     Args:
         root: folder with one of the layouts.
-        objects: of the objects to read; None: those of `object_list`, or else all that have grasps.
-        object_list: a yaml file as the method's `train_set.yaml` (see `read_object_list`).
-        scales: of every object whose list names none, each one of `SCALES`.
+        objects: codes of the objects to read; None: those of `object_list`, or else all that have grasps.
+        object_list: a yaml file like the method's `train_set.yaml` (see `read_object_list`).
+        scales: scales of every object for which the list has none, each one of `SCALES`.
         split: one of `SPLITS`, noted in every object.
         max_rest_height: m; grasps of poses in which the object's frame lies higher than this are dropped.
         cache: folder for parsed grasps; None: in the user's cache.
-        names: keep these objects alone, in this order, and read no others; None keeps all.
-        report: is told how many objects were left out, and why: those with broken files, and those without a grasp.
+        names: keep only these objects, in this order, and read no others; None keeps all.
+        report: called with a line on how many objects were left out (broken files, no grasp), and why.
 
-    UserError names the file or value at fault.
+    Raises:
+        UserError: a file or a value cannot be used; the message names it.
     """
     if objects is not None and object_list is not None:
         raise UserError("objects.objects and objects.objectList both say which objects to read; set one of them")
@@ -85,11 +86,12 @@ def read_dexgraspnet(
 def read_object_list(path: Union[str, Path], scales: Sequence[float]) -> Dict[str, Sequence[float]]:
     """Code -> scales from a yaml file of the method or of UniDexGrasp.
 
-    Its key `object_code_list` or `object_code_dict`, at the top or below `env`, holds a list or a dictionary. What
-    stands there for one object is "<code>", which takes `scales`, or "<code>: [<scale>, ...]"; a code may come again
-    with other scales.
+    Its key `object_code_list` or `object_code_dict`, at the top or below `env`, holds a list or a dictionary. The entry
+    of one object is "<code>", which takes `scales`, or "<code>: [<scale>, ...]"; a code may appear again with other
+    scales.
 
-    UserError names the file and the entry at fault.
+    Raises:
+        UserError: the file or an entry cannot be used; the message names it.
     """
     path = Path(path).expanduser()
     try:
@@ -133,9 +135,9 @@ def _checked_scales(scales: Any, where: str) -> List[float]:
 def _checked_code(code: Any, where: str) -> str:
     """The code as "<group>/<object>"."""
     if isinstance(code, str):
-        group, slash, thing = code.partition("/") if "/" in code else code.partition("-")
-        if group and slash and thing and "/" not in thing and ".." not in (group, thing):
-            return f"{group}/{thing}"
+        group, slash, obj = code.partition("/") if "/" in code else code.partition("-")
+        if group and slash and obj and "/" not in obj and ".." not in (group, obj):
+            return f"{group}/{obj}"
     raise UserError(f"{where} has the object {code!r}; a code is <group>/<object>, such as core/mug-8570")
 
 

@@ -1,1 +1,1 @@
-"""Geometry of convex pieces: hulls, surfaces, stable poses."""
+"""Geometry of convex pieces: hulls, surfaces, stable poses, placements for the hand."""

@@ -1,6 +1,7 @@
 """Decomposes one mesh with CoACD, in a process of its own: python coacd_worker.py IN.npz OUT.npz
 
-CoACD is C++ that may take minutes or crash on an odd mesh. This way neither takes the caller along, and Ctrl-C works.
+CoACD is C++ that may take minutes or crash on an odd mesh. In its own process it can be stopped and cannot crash the
+caller.
 IN has vertices (V, 3), faces (F, 3) and the settings by name; OUT gets the vertices of the pieces as `0`, `1`, ...
 """
 

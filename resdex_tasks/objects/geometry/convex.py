@@ -1,4 +1,4 @@
-"""Convex hulls as `ConvexPiece`s."""
+"""Convex hulls of points, and the centre of mass of several."""
 
 from typing import Sequence
 
@@ -9,7 +9,7 @@ from scipy.spatial import ConvexHull
 from resdex_tasks.objects.object_set import ConvexPiece
 
 FLATNESS = 1e-6
-"""Points whose thickness is below this part of their size span no volume."""
+"""Points whose thickness is below this fraction of their size span no volume."""
 
 
 def spans_volume(points: np.ndarray) -> bool:
@@ -21,7 +21,8 @@ def spans_volume(points: np.ndarray) -> bool:
 def convex_piece(points: np.ndarray) -> ConvexPiece:
     """The convex hull of `points` (N, 3), metres; points inside it are dropped.
 
-    ValueError where the points span no volume.
+    Raises:
+        ValueError: the points span no volume.
     """
     points = np.asarray(points, dtype=np.float64)
     if not spans_volume(points):

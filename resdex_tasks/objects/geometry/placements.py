@@ -1,4 +1,4 @@
-"""The poses in which a body lies, as a hand from above sees them."""
+"""Placements: the poses in which a body lies on the table, with the measures that a hand from above meets."""
 
 from typing import List, NamedTuple
 
@@ -8,35 +8,41 @@ from scipy.spatial.transform import Rotation
 from resdex_tasks.objects.geometry.stable_poses import rest_poses, rotation_to_up
 
 MAX_REST_HEIGHT = 0.09
-"""m, of the frame at rest: the task lets the frame fall from 0.1 m."""
+"""m, greatest height of the frame at rest: the task lets the frame fall from 0.1 m."""
 MAX_ABOVE_FRAME = 0.06
-"""m, of an object's top above its frame: the task's hand waits 0.2 m above the table, a fall from 0.1 m below it."""
+"""m, greatest height of an object's top above its frame: the task's hand waits 0.2 m above the table, and the frame
+falls from 0.1 m."""
 NATURAL_TILT = 25.0
-"""Degrees that a natural pose may be tilted: a hammer lies on its head and the end of its handle."""
+"""degrees by which a natural pose may be tilted: a hammer lies on its head and the end of its handle."""
 ALIKE = 0.003
-"""Poses of the same heights and margin, but for this part of the length, are one: the sides of a cylinder, say."""
+"""Poses whose heights and margins differ by less than this fraction of the length are one: the sides of a cylinder."""
 
-_HALF_CIRCLE = np.radians(np.arange(0, 180, 5))
-_DIRECTIONS = np.stack([np.cos(_HALF_CIRCLE), np.sin(_HALF_CIRCLE)])
+HEADINGS = np.radians(np.arange(0, 180, 5))
+"""(36,) rad: the horizontal directions in which widths are measured; the other half circle has the same widths."""
+_DIRECTIONS = np.stack([np.cos(HEADINGS), np.sin(HEADINGS)])
 
 
 class LyingPose(NamedTuple):
-    """A pose at rest; lengths are parts of the object's length."""
+    """A pose at rest; lengths are fractions of the object's length."""
 
     rotation: np.ndarray
     """(4,) xyzw from the object's frame to the table's, the narrowest side along y."""
     height: float
+    """Of the centre of mass above the table."""
     top: float
+    """Of the object, above the table."""
     margin: float
+    """See `RestPoses`."""
     width: float
+    """Narrowest extent seen from above."""
     natural: bool
-    """The frame's z points up, but for `NATURAL_TILT`."""
+    """Whether the frame's z points up, give or take `NATURAL_TILT`."""
 
 
 def lying_poses(vertices: np.ndarray, min_tip_degrees: float) -> List[LyingPose]:
     """The distinct poses of a body of length 1, from its vertices (V, 3) about its centre of mass, the likeliest first.
 
-    Poses from which a tilt of less than `min_tip_degrees` makes it fall over do not count; there may be none.
+    Poses from which a tilt of less than `min_tip_degrees` makes it fall over are left out; there may be none.
     """
     found = rest_poses(vertices, min_tip_degrees=min_tip_degrees)
     tops = (vertices @ found.up.T).max(axis=0) + found.height if len(found) else np.zeros(0)
@@ -57,16 +63,16 @@ def lying_poses(vertices: np.ndarray, min_tip_degrees: float) -> List[LyingPose]
     for k in np.argsort(-np.array(chance), kind="stable"):
         i = first[k]
         upright = Rotation.from_quat(rotation_to_up(found.up[i]))
-        widths = _widths(upright.apply(vertices))
-        narrowest = int(np.argmin(widths))
-        yaw = Rotation.from_euler("z", np.pi / 2 - _HALF_CIRCLE[narrowest])
+        extents = widths(upright.apply(vertices))
+        narrowest = int(np.argmin(extents))
+        yaw = Rotation.from_euler("z", np.pi / 2 - HEADINGS[narrowest])
         poses.append(
             LyingPose(
                 (yaw * upright).as_quat(),
                 float(found.height[i]),
                 float(tops[i]),
                 float(found.margin[i]),
-                float(widths[narrowest]),
+                float(extents[narrowest]),
                 bool(natural[i]),
             )
         )
@@ -74,13 +80,17 @@ def lying_poses(vertices: np.ndarray, min_tip_degrees: float) -> List[LyingPose]
 
 
 def grasp_width(rested: np.ndarray) -> float:
-    """The narrowest an object is, seen from above, among directions 5 degrees apart.
+    """The narrowest extent of an object, seen from above, among directions 5 degrees apart.
 
-    `rested` (V, 3): its vertices as it rests on the table. Between two parallel upright plates this far apart the whole
-    object fits, so a hand that opens wider can take it from above.
+    The object fits between two parallel upright plates this far apart, so a hand that opens wider can take it from
+    above.
+
+    Args:
+        rested: (V, 3) its vertices as it rests on the table, m.
     """
-    return float(_widths(rested).min())
+    return float(widths(rested).min())
 
 
-def _widths(rested: np.ndarray) -> np.ndarray:
+def widths(rested: np.ndarray) -> np.ndarray:
+    """(36,) m, how wide an object with vertices `rested` (V, 3) is along each of `HEADINGS`."""
     return np.ptp(rested[:, :2] @ _DIRECTIONS, axis=0)

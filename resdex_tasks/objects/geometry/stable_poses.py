@@ -1,4 +1,4 @@
-"""How a rigid body can lie on a table: the faces of its convex hull over which its centre of mass is safe."""
+"""Stable poses of a rigid body on a table: the faces of its convex hull above which its centre of mass is safe."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 COPLANAR = 1e-4
-"""Vertices this near to a face's plane, as a part of the body's size, belong to the face."""
+"""Vertices this near to a face's plane, as a fraction of the body's size, belong to the face."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class RestPoses:
     margin: np.ndarray
     """(P,) distance from the point below the centre of mass to the nearest edge of the face, same unit."""
     probability: np.ndarray
-    """(P,) solid angle under which the centre of mass sees the face, as a part of that of all P faces: how likely the
-    body ends there when it is dropped as chance will have it."""
+    """(P,) solid angle of the face seen from the centre of mass, as a fraction of that of all P faces: how likely the
+    body comes to rest there when it is dropped in a random orientation."""
 
     def __len__(self) -> int:
         return len(self.height)
@@ -30,8 +30,8 @@ class RestPoses:
 def rest_poses(vertices: np.ndarray, min_margin: float = 0.0, min_tip_degrees: float = 0.0) -> RestPoses:
     """The stable poses of a body, from its vertices (V, 3) about its centre of mass.
 
-    A body stands safely on a face when the point below its centre of mass lies at least `min_margin` inside the face,
-    and when it must be tilted by at least `min_tip_degrees` to fall over an edge. There may be no such face: P = 0.
+    A body is stable on a face when the point below its centre of mass lies at least `min_margin` inside the face, and
+    when it must be tilted by at least `min_tip_degrees` to fall over an edge. There may be no such face: P = 0.
     """
     hull = ConvexHull(vertices)
     normals, offsets = hull.equations[:, :3], hull.equations[:, 3]
@@ -45,11 +45,12 @@ def rest_poses(vertices: np.ndarray, min_margin: float = 0.0, min_tip_degrees: f
     below = -offsets[first, None] * normals[first]  # the centre of mass, projected onto each face's plane
     margin = _margins(hull, face, below)
     height = -offsets[first]
-    share = np.bincount(face, weights=_solid_angles(hull.points[hull.simplices]))
+    solid_angle = np.bincount(face, weights=_solid_angles(hull.points[hull.simplices]))
     safe = (margin >= max(min_margin, 1e-12)) & (np.degrees(np.arctan2(margin, height)) >= min_tip_degrees)
     kept = np.flatnonzero(safe)
-    kept = kept[np.argsort(-share[kept], kind="stable")]
-    return RestPoses(-normals[first][kept], height[kept], margin[kept], share[kept] / share[kept].sum())
+    kept = kept[np.argsort(-solid_angle[kept], kind="stable")]
+    probability = solid_angle[kept] / solid_angle[kept].sum()
+    return RestPoses(-normals[first][kept], height[kept], margin[kept], probability)
 
 
 def rotation_to_up(normal: np.ndarray) -> np.ndarray:

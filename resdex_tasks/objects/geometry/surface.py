@@ -1,4 +1,4 @@
-"""Points on the surface of an object: what its shape code is made from."""
+"""Points on the surface of an object, from which its shape code is made, and distances to it."""
 
 import hashlib
 from typing import List, Sequence, Tuple
@@ -11,10 +11,11 @@ from resdex_tasks.objects.geometry.convex import mass_centre
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
 
 OUTWARDS = 1e-3
-"""How far, as a part of the object's size, a point is moved along its normal to see whether another piece covers it: so
-the faces with which two pieces touch are inside, even where a decomposition left a hair's breadth between them."""
+"""How far, as a fraction of the object's size, a point is moved along its normal to check whether another piece covers
+it. So the faces with which two pieces touch are inside, even where a decomposition left a hair's breadth between
+them."""
 FLUSH = 1e-6
-"""Faces of two pieces this near to each other, as a part of the object's size, and facing the same way are one."""
+"""Faces of two pieces this near to each other, as a fraction of the object's size, and facing the same way are one."""
 MAX_ROUNDS = 50
 HASH_UNIT = 1e-7
 """m: vertices that differ by less are the same to `shape_hash`."""
@@ -25,6 +26,9 @@ def surface_points(obj: GraspObject, n: int, seed: int = 0) -> np.ndarray:
 
     They are evenly spread by area; what one piece hides of another is no surface. The same shape and seed give the
     same points, whatever the object's name.
+
+    Raises:
+        ValueError: n is not positive, or the pieces hide nearly all of one another.
     """
     if n < 1:
         raise ValueError(f"n is {n}; at least one point is needed")
@@ -35,9 +39,9 @@ def surface_points(obj: GraspObject, n: int, seed: int = 0) -> np.ndarray:
     cumulative = np.cumsum(areas)
     rng = np.random.default_rng(seed)
     found: List[np.ndarray] = []
-    missing, share = n, 1.0
+    missing, visible = n, 1.0
     for _ in range(MAX_ROUNDS):
-        draws = int(1.1 * missing / share) + 16
+        draws = int(1.1 * missing / visible) + 16
         face = np.searchsorted(cumulative, rng.random(draws) * cumulative[-1], side="right")
         face = np.minimum(face, len(areas) - 1)  # rounding could pass the last one
         a, b, c = np.moveaxis(triangles[face], 1, 0)
@@ -49,21 +53,21 @@ def surface_points(obj: GraspObject, n: int, seed: int = 0) -> np.ndarray:
         missing -= len(found[-1])
         if missing == 0:
             return np.concatenate(found).astype(np.float32)
-        share = max(len(points) / draws, 0.05)
+        visible = max(len(points) / draws, 0.05)
     raise ValueError(f"object '{obj.name}' has hardly any surface: its pieces hide one another")
 
 
 def depth_inside(obj: GraspObject, points: np.ndarray) -> np.ndarray:
     """(...) m that points (..., 3), in the object's frame, are inside the piece that they are deepest in.
 
-    Negative outside: there no more than the distance is known, from the nearest piece's farthest plane.
+    Negative outside, where it is minus a lower bound of the distance: that from a piece's farthest plane.
     """
     _, normals, _, first, offsets = _faces(obj.pieces)
     return -np.maximum.reduceat(points @ normals.T - offsets, first, axis=-1).min(axis=-1)
 
 
 class TurnedSurface:
-    """How unlike itself an object becomes when it is turned about its centre of mass: a ball does not."""
+    """Measures how unlike itself an object becomes when it is turned about its centre of mass: a ball does not."""
 
     def __init__(self, obj: GraspObject) -> None:
         points = surface_points(obj, 2048) - mass_centre(obj.pieces)
@@ -71,13 +75,13 @@ class TurnedSurface:
         self._radius = np.linalg.norm(points, axis=1).mean()
 
     def unlike(self, turns: Rotation) -> np.ndarray:
-        """(K,) mean distance of the turned surface from the surface, as a part of its mean distance from the centre."""
+        """(K,) mean distance of the turned surface from the original one, as a fraction of the mean radius."""
         turned = self._probes @ turns.as_matrix().transpose(0, 2, 1)
         return self._tree.query(turned)[0].mean(axis=1) / self._radius
 
 
 def shape_hash(obj: GraspObject) -> str:
-    """32 hexadecimal digits that change with the pieces' vertices, and with nothing else."""
+    """32 hexadecimal digits that change with the pieces' vertices only."""
     digest = hashlib.sha256()
     for piece in obj.pieces:
         digest.update(str(piece.vertices.shape).encode())

@@ -1,8 +1,8 @@
-"""Thousands of everyday shapes in dozens of categories, made here from a seed, without any download.
+"""The zoo: thousands of everyday shapes in dozens of categories, made from a seed, without any download.
 
 `solids.py` has the convex building blocks; `vessels.py`, `tools.py`, `things.py` and `toys.py` draw one shape of a
-category from a random generator; `instances.py` brings it to its size and to rest; `splits.py` says which instances
-there are.
+category from a random generator; `instances.py` scales it and lays it to rest; `splits.py` assigns the instances to
+splits.
 """
 
 from typing import List, Optional, Sequence, Union
@@ -21,17 +21,18 @@ def zoo_objects(
     count: Optional[int] = None,
     seed: int = 0,
 ) -> ObjectSet:
-    """The objects of one split, of several or of all of them, of the zoo that `seed` makes.
+    """The objects of one, several or all splits of the zoo that `seed` makes.
 
     Args:
         split: one of `SPLITS`, "all", or a list of splits.
-        categories: keep these alone; None keeps all.
-        names: keep these objects alone, in this order; None keeps all.
+        categories: keep only these; None keeps all.
+        names: keep only these objects, in this order; None keeps all.
         count: keep the first so many, which take turns through the categories; None keeps all. Of a list of splits,
             at most so many of each.
         seed: not negative.
 
-    UserError names the key and value at fault.
+    Raises:
+        UserError: a value does not fit; the message names its key.
     """
     splits = split if isinstance(split, (list, tuple)) else [split]
     split_of = {name: s for s, members in split_names(seed).items() for name in members}

@@ -1,4 +1,4 @@
-"""All categories of the zoo, and which of them training never sees."""
+"""The categories of the zoo, and which of them training never sees."""
 
 from typing import Callable, Dict
 

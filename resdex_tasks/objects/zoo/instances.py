@@ -1,4 +1,4 @@
-"""One object of the zoo: a shape of its category, brought to a size at which the hand can grasp it where it rests."""
+"""One object of the zoo: a shape of its category, scaled so that the hand can grasp it where it rests."""
 
 import zlib
 from typing import List, Optional, Tuple
@@ -10,7 +10,7 @@ from resdex_tasks.objects.dexgraspnet.source import SCALES
 from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece
 from resdex_tasks.objects.geometry.placements import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, LyingPose, lying_poses
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
-from resdex_tasks.objects.top_down import overhead_proposals
+from resdex_tasks.objects.top_down import top_down_proposals
 from resdex_tasks.objects.zoo.categories import CATEGORIES
 from resdex_tasks.objects.zoo.solids import Shape, stretched
 from resdex_tasks.objects.zoo.splits import instance_name
@@ -18,17 +18,17 @@ from resdex_tasks.objects.zoo.splits import instance_name
 LENGTH = (min(SCALES), max(SCALES))
 """m, an object's longest extent along an axis of its frame."""
 JITTER = 0.07
-"""The length is one of `SCALES`, but for up to this part more or less."""
+"""The length is one of `SCALES`, up to this fraction more or less."""
 MAX_WIDTH = 0.085
 """m, `grasp_width` at rest: the hand closes around it."""
 MIN_TOP = 0.012
-"""m, how high an object reaches at rest: below that, fingers scratch the table."""
+"""m, least height of an object at rest: for flatter ones, fingers scratch the table."""
 MIN_MARGIN = 0.0025
-"""m, of the centre of mass inside the face on which an object rests."""
+"""m, least distance of the centre of mass from the edge of the face on which an object rests."""
 MIN_TIP_DEGREES = 11.0
-"""By how much an object at rest may be tilted before it falls over: the facets of a 16-sided prism just pass."""
-NATURAL_SHARE = 0.8
-"""Part of the objects that rest as their category naturally does, if they can; chance decides for the others."""
+"""degrees, least tilt at which an object at rest falls over: the facets of a 16-sided prism just pass."""
+NATURAL_FRACTION = 0.8
+"""Fraction of the objects that rest as their category naturally does, if they can; chance decides for the others."""
 STRETCH = np.array([(0.9, 0.9, 0.85), (1.1, 1.1, 1.15)])
 """Every shape is made longer or shorter along x, y and z within these factors: no two cans are equally round."""
 MAX_POSES = 3
@@ -36,14 +36,14 @@ MAX_DRAWS = 200
 
 
 def build_instance(category: str, index: int, seed: int, split: str) -> GraspObject:
-    """Instance `index` of a category; it depends on these and nothing else, but for `split`, which is only noted."""
+    """Instance `index` of a category. Its shape depends on category, index and seed alone; `split` is only recorded."""
     rng = np.random.default_rng([seed, zlib.crc32(category.encode()), index])
     for _ in range(MAX_DRAWS):
         drawn = _fitted(stretched(CATEGORIES[category](rng), *rng.uniform(*STRETCH)), rng)
         if drawn is not None:
             pieces, rotations = drawn
             vertices = np.concatenate([piece.vertices for piece in pieces])
-            proposals = overhead_proposals(vertices, rotations)
+            proposals = top_down_proposals(vertices, rotations)
             return GraspObject(instance_name(category, index), category, split, tuple(pieces), proposals)
     raise RuntimeError(f"no shape of {MAX_DRAWS} for '{instance_name(category, index)}' fits the hand")
 
@@ -55,7 +55,7 @@ def _fitted(shape: Shape, rng: Generator) -> Optional[Tuple[List[ConvexPiece], n
     vertices = np.concatenate([piece.vertices for piece in pieces]) - centre
     length = np.ptp(vertices, axis=0).max()
     poses = lying_poses(vertices / length, MIN_TIP_DEGREES)
-    if rng.random() < NATURAL_SHARE:
+    if rng.random() < NATURAL_FRACTION:
         poses.sort(key=lambda pose: not pose.natural)  # stable: the likeliest first among equals
     wanted = rng.choice(SCALES) * rng.uniform(1 - JITTER, 1 + JITTER)
     elsewhere = rng.random()

@@ -1,7 +1,7 @@
-"""Convex solids that the zoo's shapes are put together from.
+"""Convex solids from which the zoo's shapes are put together.
 
 A solid is an array of points (N, 3) that stands for its convex hull; a shape is a list of them. The unit of length is
-free, for a finished shape is brought to its size. Round solids have flat sides, so that they do not roll for ever, with
+free, as a finished shape is scaled. Round solids have flat sides, so that they do not roll for ever, with
 a side (not an edge) towards each of +-x, +-y where the number of sides is a multiple of four.
 """
 
@@ -15,7 +15,7 @@ Shape = List[Points]
 Vector = Sequence[float]
 
 MAX_POINTS = 64
-"""Of one solid: engines that collide convex meshes get slower with every corner."""
+"""Points of one solid: engines that collide convex meshes get slower with every corner."""
 _CORNERS = np.array(list(product((-0.5, 0.5), repeat=3)))
 
 

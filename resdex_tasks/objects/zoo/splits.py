@@ -1,4 +1,4 @@
-"""Which instance belongs to which split, and a file that lists them.
+"""The zoo's splits: which instance belongs to which, and a file that lists them.
 
 python -m runners.objects splits --out zoo_1.yaml objects=zoo objects.seed=1
 """
@@ -34,8 +34,8 @@ def parse_name(name: str) -> Tuple[str, int]:
 def split_names(seed: int) -> Dict[str, List[str]]:
     """Split -> names of its instances, `in_turn`.
 
-    The categories have equally many instances, but for one more in some. The seed chooses which instances of a
-    category are held out.
+    All categories have the same number of instances, or one more. The seed chooses which instances of a category are
+    held out.
     """
     in_training = _shares(SIZES["train"], SEEN)
     held_out = _shares(SIZES["unseen_object"], SEEN)
@@ -52,7 +52,7 @@ def split_names(seed: int) -> Dict[str, List[str]]:
 def in_turn(names: Sequence[str]) -> List[str]:
     """The names reordered: the first of every category, then the second of every category, and so on.
 
-    So the beginning of the list is as diverse as the whole.
+    So the beginning of the list is as diverse as all of it.
     """
     turn: Dict[str, int] = Counter()
     ranked = []
@@ -64,13 +64,17 @@ def in_turn(names: Sequence[str]) -> List[str]:
 
 
 def write_splits(path: Path, seed: int) -> None:
-    """List the splits of a seed in a YAML file. UserError: it cannot be written."""
+    """List the splits of a seed in a YAML file.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     text = yaml.safe_dump(split_names(seed), default_flow_style=None, sort_keys=False, width=120)
     write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 def _shares(total: int, categories: Iterable[str]) -> Dict[str, int]:
-    """How many of `total` instances each category has; the first ones have one more where it does not divide."""
+    """How many of `total` instances each category has; the first ones have one more where they do not divide evenly."""
     names = sorted(categories)
     each, over = divmod(total, len(names))
     return {name: each + (i < over) for i, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""Things of the house and the desk, and what grows."""
+"""Household and office objects, shoes and food of the zoo."""
 
 import numpy as np
 from numpy.random import Generator
@@ -34,7 +34,7 @@ def remote(rng: Generator) -> Shape:
 
 
 def camera(rng: Generator) -> Shape:
-    """Its lens looks along -y."""
+    """A camera whose lens looks along -y."""
     width, height, depth = rng.uniform(1.8, 2.4), rng.uniform(1.1, 1.5), rng.uniform(0.6, 0.9)
     lens, reach = rng.uniform(0.36, 0.5) * height, rng.uniform(0.3, 1.1)
     body = solids.slab(width, depth, height, 0.15)
@@ -96,7 +96,7 @@ def soap(rng: Generator) -> Shape:
 
 
 def shoe(rng: Generator) -> Shape:
-    """Its toe points along +x."""
+    """A shoe whose toe points along +x."""
     length, sole, heel = rng.uniform(2.4, 3.2), rng.uniform(0.15, 0.25), rng.uniform(0.0, 0.35)
     outline = np.array([(-0.5, 0.3), (-0.46, 0.38), (-0.1, 0.36), (0.25, 0.5), (0.42, 0.42), (0.5, 0.15)]) * (
         length,
@@ -123,7 +123,7 @@ def shoe(rng: Generator) -> Shape:
 
 
 def headphones(rng: Generator) -> Shape:
-    """They lie flat: the bow in the xy plane."""
+    """Headphones that lie flat: the bow in the xy plane."""
     bow, cup, thick = rng.uniform(1.0, 1.2), rng.uniform(0.42, 0.58), rng.uniform(0.3, 0.45)
     band = solids.in_plane(solids.arc(1.0, -15, 195, 8) * (bow, bow * rng.uniform(1.0, 1.25)), "xy")
     shape = solids.sweep(band, rng.uniform(0.09, 0.14), Z, sides=6, flatten=rng.uniform(1.2, 2.5))
@@ -162,7 +162,7 @@ def pear(rng: Generator) -> Shape:
 
 
 def banana(rng: Generator) -> Shape:
-    """It lies on its side, bent in the xy plane."""
+    """A banana on its side, bent in the xy plane."""
     half, thick, sides = rng.uniform(35, 62), rng.uniform(0.45, 0.62), int(rng.choice([6, 8]))
     radius = 2.2 / np.radians(half)
     bend = solids.arc(radius, 90 - half, 90 + half, 8)
@@ -171,7 +171,7 @@ def banana(rng: Generator) -> Shape:
 
 
 def egg(rng: Generator) -> Shape:
-    """It lies along x."""
+    """An egg that lies along x."""
     long = rng.uniform(2.3, 3.0)
     blunt, sharp = rng.uniform(0.35, 0.45), rng.uniform(0.55, 0.65)
     profile = [

@@ -1,4 +1,4 @@
-"""Tools, which lie along x."""
+"""Tools of the zoo, which lie along x."""
 
 import numpy as np
 from numpy.random import Generator

@@ -1,4 +1,4 @@
-"""Toys and figures."""
+"""Toys and figures of the zoo."""
 
 import numpy as np
 from numpy.random import Generator
@@ -10,7 +10,7 @@ Y, Z = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 
 
 def car(rng: Generator) -> Shape:
-    """It drives along +x."""
+    """A car, van or lorry that drives along +x."""
     length, width, wheel = rng.uniform(2.4, 3.4), rng.uniform(1.1, 1.5), rng.uniform(0.28, 0.42)
     hull, roof = rng.uniform(0.4, 0.6), rng.uniform(0.35, 0.65)
     floor = wheel + hull
@@ -38,7 +38,7 @@ def car(rng: Generator) -> Shape:
 
 
 def boat(rng: Generator) -> Shape:
-    """Its bow points along +x."""
+    """A boat whose bow points along +x."""
     length, depth, narrow = rng.uniform(2.4, 3.6), rng.uniform(0.6, 0.9), rng.uniform(0.6, 0.8)
     deck = np.array([(-0.5, 0.5), (0.15, 0.6), (0.35, 0.4), (0.5, 0.0)]) * (length, 1.0)
     outline = np.concatenate([deck, deck[-2::-1] * (1, -1)])
@@ -153,7 +153,7 @@ def ring(rng: Generator) -> Shape:
 
 
 def rocket(rng: Generator) -> Shape:
-    """It stands on its fins."""
+    """A rocket on its fins."""
     height, nose, flare = rng.uniform(2.2, 4.0), rng.uniform(1.0, 1.8), rng.uniform(0.5, 0.9)
     body = solids.lathe(
         [(0.6, 0.2), (0.7, 0.4 * height), (0.7, height), (0.4, height + 0.6 * nose), (0.05, height + nose)]
@@ -186,7 +186,7 @@ def pawn(rng: Generator) -> Shape:
 
 
 def airplane(rng: Generator) -> Shape:
-    """It flies along +x, resting on its keel and wheels."""
+    """An aeroplane that flies along +x, at rest on its keel and wheels."""
     length, span, girth = rng.uniform(3.0, 4.2), rng.uniform(2.6, 3.8), rng.uniform(0.35, 0.5)
     path = [(-length / 2, 0, 0.1), (-0.1 * length, 0, 0), (0.35 * length, 0, 0), (length / 2, 0, -0.02)]
     body = solids.sweep(path, (0.35 * girth, girth, girth, 0.5 * girth), Y, sides=8)
@@ -207,7 +207,7 @@ def airplane(rng: Generator) -> Shape:
 
 
 def duck(rng: Generator) -> Shape:
-    """It looks along +x."""
+    """A duck that looks along +x."""
     length, height, head = rng.uniform(1.9, 2.5), rng.uniform(1.0, 1.3), rng.uniform(0.4, 0.55)
     body = solids.blob(length, rng.uniform(1.2, 1.6), height, (0, 0, height / 2), squareness=2.3)
     rise, reach = height + 0.55 * head, 0.27 * length

@@ -1,4 +1,4 @@
-"""What holds food and drink."""
+"""Vessels of the zoo, mostly for food and drink."""
 
 from numpy.random import Generator
 
@@ -17,7 +17,7 @@ def _handle(x: float, low: float, high: float, reach: float, radius: float, coun
 
 
 def _quiet(shape: Shape) -> Shape:
-    """The shape with its foot in halves."""
+    """The shape with its foot in halves, so that it rests more quietly (`solids.halves`)."""
     return [*solids.halves(shape[0]), *shape[1:]]
 
 
@@ -100,7 +100,7 @@ def pot(rng: Generator) -> Shape:
 
 
 def funnel(rng: Generator) -> Shape:
-    """It stands on its wide mouth."""
+    """A funnel that stands on its wide mouth."""
     height, stem, wall = rng.uniform(0.9, 1.6), rng.uniform(0.22, 0.35), rng.uniform(0.1, 0.15)
     lip = rng.uniform(0.1, 0.25)
     cone = solids.shell([(1.0, 0.0), (1.0, lip), (stem, height)], wall, segments=8, floor=False)
@@ -108,7 +108,7 @@ def funnel(rng: Generator) -> Shape:
 
 
 def candle(rng: Generator) -> Shape:
-    """In its holder, with its flame."""
+    """A candle in its holder, with its flame."""
     radius, height, dish = rng.uniform(0.35, 0.6), rng.uniform(0.8, 2.6), rng.uniform(0.12, 0.3)
     holder = solids.lathe([(0.75, 0.0), (1.0, dish)], sides=int(rng.choice([4, 8, 12])))
     stick = solids.lathe([(radius, dish), (radius * rng.uniform(0.8, 1.0), dish + height)])

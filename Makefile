@@ -1,0 +1,9 @@
+.PHONY: check test fast docs
+check:          ## style and types
+	ruff check . && ruff format --check . && mypy
+test:           ## everything
+	python -m pytest
+fast:           ## what needs no training and no engine compilation: under 90 s
+	python -m pytest -m "not slow"
+docs:           ## the documentation site, in site/
+	mkdocs build --strict

@@ -1,0 +1,36 @@
+"""The pipeline's settings: cfg/pipeline and the command line."""
+
+import re
+
+import pytest
+import yaml
+
+from resdex_tasks.utils.paths import CFG_DIR
+from runners.config import load_config
+from runners.pipeline.methods.resdex import slug
+from runners.pipeline.settings import SECTIONS, read_settings
+
+TASKS = {"base": "ResDexBase", "stage1": "ResDexHyper", "stage2": "ResDexHyperStage2", "test": "ResDexHyperStage2"}
+
+
+def test_command_line_overrides_the_file_and_a_section_overrides_all():
+    settings = read_settings(["pipeline=tiny", "num_envs=8", "base.num_envs=4", "all.seed=3", "k=3"])
+    assert settings.k == 3 and settings.threshold == 0.0 and settings.tries == 3
+    assert "num_envs=4" in settings.overrides("base", {}) and "num_envs=8" in settings.overrides("stage1", {})
+    assert "seed=3" in settings.overrides("test", {}) and "seed=1" in settings.overrides("test", {"seed": 1})
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CFG_DIR / "pipeline").glob("*.yaml")))
+def test_every_preset_composes(name):
+    values = yaml.safe_load((CFG_DIR / "pipeline" / f"{name}.yaml").read_text())
+    settings = read_settings([f"pipeline={name}"])
+    for section, task in TASKS.items():
+        assert load_config(settings.overrides(section, {"task": task})).objects.source == "zoo"
+    assert {key for key in values if isinstance(values[key], dict)} <= {*SECTIONS, "encoder_training"}
+
+
+def test_folder_names_of_objects_are_unique():
+    names = ["jar-0070", "core/mug@0.08", "core_mug_0.08", "a" * 90, "a" * 91, "../x"]
+    slugs = [slug(name) for name in names]
+    assert len(set(slugs)) == len(names) and slugs[0] == "jar-0070"
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,60}", slug) for slug in slugs)
