@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Callable, Dict, List, Sequence
+from typing import Callable, Dict, List, Optional, Sequence
 
 import torch
 
@@ -73,14 +73,14 @@ def seconds(call: Callable[[], object], repeats: int, device: str) -> float:
     return median(times)
 
 
-def main() -> None:
+def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num-envs", type=int, default=256)
     parser.add_argument("--units", type=int, nargs="+", default=[256, 256, 128])
     parser.add_argument("--repeats", type=int, default=60, help="calls of each, in turns")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no-step", action="store_true", help="leave the control step out")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     device, n = args.device, args.num_envs
     print(machine())
     models = {k: hyper_model(k, args.units, device) for k in KS}

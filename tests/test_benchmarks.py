@@ -1,5 +1,6 @@
 """The benchmarks run and add up; their numbers are nobody's business here."""
 
+import importlib
 import subprocess
 import sys
 import time
@@ -39,6 +40,7 @@ def shares(text, header):
     return rows
 
 
+@pytest.mark.slow
 def test_env_step_replays_the_same_trajectory_on_both_sides():
     pytest.importorskip("mujoco.batch")
     # a wrong replay raises; so many environments that episodes end within the block
@@ -47,9 +49,11 @@ def test_env_step_replays_the_same_trajectory_on_both_sides():
     assert sum(shares(text, "part of GraspTask.step")) == pytest.approx(100, abs=1)
 
 
-def test_what_experts_cost_is_told_beside_one_expert():
-    text = run("composition.py", "--num-envs=3", "--units", "8", "4", "--repeats=3", "--no-step")
-    rows = [line for line in text.splitlines() if "ratio to k = 1" in line]
+def test_what_experts_cost_is_told_beside_one_expert(checkout, capsys):
+    from benchmarks import composition
+
+    composition.main(["--num-envs=3", "--units", "8", "4", "--repeats=3", "--no-step"])
+    rows = [line for line in capsys.readouterr().out.splitlines() if "ratio to k = 1" in line]
     assert [row.split("|")[1].split(",")[0].strip() for row in rows] == ["composition", "composition", "policy"]
     assert all(row.split("|")[2].strip() == "1.00" for row in rows)
 
@@ -62,6 +66,7 @@ def test_the_loop_over_experts_and_the_batched_product_agree(checkout):
     torch.testing.assert_close(composition.one_by_one(model, obs), model.a2c_network.experts(obs))
 
 
+@pytest.mark.slow
 def test_training_shares_add_up():
     pytest.importorskip("mujoco.batch")
     text = run("training_shares.py", "--num-envs=8", "--iterations=1", "--warmup=1")
@@ -70,6 +75,7 @@ def test_training_shares_add_up():
     assert whole == 100
 
 
+@pytest.mark.slow
 def test_the_gpu_benchmark_rehearses_on_the_cpu(tmp_path):
     """On Warp's CPU device: tables come, and the trained expert is kept. The other parts are tested by themselves."""
     pytest.importorskip("mujoco_warp")
@@ -84,11 +90,15 @@ def test_the_gpu_benchmark_rehearses_on_the_cpu(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
-def test_without_a_gpu_the_gpu_benchmark_says_so():
-    out = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "gpu.py")], capture_output=True, text=True)
-    assert out.returncode == 2 and "no CUDA device" in out.stderr
+def test_without_a_gpu_the_gpu_benchmark_says_so(checkout, capsys):
+    from benchmarks import gpu
+
+    with pytest.raises(SystemExit) as end:
+        gpu.main([])
+    assert end.value.code == 2 and "no CUDA device" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_shipped_proposals_hold_when_they_are_replayed():
     pytest.importorskip("mujoco.batch")
     chosen = ["objects=zoo", "objects.names=[apple-0000]", "objects.proposals=shipped"]
@@ -116,18 +126,20 @@ def test_table_4_and_learning_curves_come_out_of_a_training(tmp_path):
 @pytest.mark.parametrize(
     "script, arguments, complaint",
     [
-        ("settle.py", ["objects=dexgraspnet", "objects.root={}"], "{} has neither"),
-        ("proposals.py", ["objects=dexgraspnet", "objects.root={}"], "{} has neither"),
-        ("learning_curves.py", ["{}", "--out={}/curves.png"], "{} is no folder of a run"),
+        ("settle", ["objects=dexgraspnet", "objects.root={}"], "{} has neither"),
+        ("proposals", ["objects=dexgraspnet", "objects.root={}"], "{} has neither"),
+        ("learning_curves", ["{}", "--out={}/curves.png"], "{} is no folder of a run"),
     ],
 )
-def test_bad_input_is_one_sentence(script, arguments, complaint, tmp_path):
-    arguments = [argument.format(tmp_path) for argument in arguments]
-    out = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / script), *arguments], capture_output=True, text=True, cwd=str(ROOT)
-    )
-    assert out.returncode == 2
-    assert out.stderr.startswith(f"error: {complaint.format(tmp_path)}") and out.stderr.count("\n") == 1
+def test_bad_input_is_one_sentence(script, arguments, complaint, tmp_path, checkout, capsys):
+    from benchmarks import report
+
+    main = importlib.import_module(f"benchmarks.{script}").main
+    with pytest.raises(SystemExit) as end:
+        report.run(lambda: main([argument.format(tmp_path) for argument in arguments]))
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {complaint.format(tmp_path)}") and error.count("\n") == 1
 
 
 def test_settle_tells_what_lies_still_from_what_still_falls(checkout, capsys):
@@ -144,6 +156,7 @@ def test_settle_tells_what_lies_still_from_what_still_falls(checkout, capsys):
     assert shares(text, "category") == [100]
 
 
+@pytest.mark.slow
 def test_the_encoders_benchmark_gives_tables_and_pictures(tmp_path, monkeypatch):
     pytest.importorskip("mujoco")
     monkeypatch.setenv("RESDEX_CACHE", str(tmp_path))

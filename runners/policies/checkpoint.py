@@ -133,7 +133,9 @@ class Checkpoint:
         """
         if self.spec.observation != group:
             raise UserError(f"{self.name} holds a '{self.spec.observation}' policy; this run needs '{group}'")
-        ours, theirs = layout(group) if group in SIZES else {}, self.spec.observation_layout
+        if group not in SIZES:
+            raise UserError(f"{self.name} holds a '{group}' policy; policies here see {', '.join(SIZES)}")
+        ours, theirs = layout(group), self.spec.observation_layout
         if list(ours.items()) != list(theirs.items()):
             raise UserError(f"{self.name} sees {', '.join(theirs)}; here a '{group}' policy sees {', '.join(ours)}")
 

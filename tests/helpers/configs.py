@@ -34,11 +34,6 @@ def env_settings(preset: str = "paper", **changes) -> Dict[str, Any]:
     return env
 
 
-def objects_settings(source: str) -> Dict[str, Any]:
-    """cfg/objects/<source>.yaml as `make_objects` gets it."""
-    return yaml.safe_load((CFG_DIR / "objects" / f"{source}.yaml").read_text())
-
-
 def wrist_law() -> WristLaw:
     return task_config().wrist
 

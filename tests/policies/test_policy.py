@@ -177,11 +177,17 @@ def test_weights_of_another_network_are_refused():
         Policy.load(damaged)
 
 
-@pytest.mark.parametrize("group", ["proprioception", "full", "vision"])
+@pytest.mark.parametrize("group", ["proprioception", "full"])
 def test_an_observation_laid_out_otherwise_is_refused(group):
     checkpoint = checkpoint_of(base_spec())
     with pytest.raises(UserError, match=f"random sees .* here a '{group}' policy sees"):
         Policy.load(replace(checkpoint, spec=replace(checkpoint.spec, observation=group)))
+
+
+def test_an_observation_that_nobody_sees_is_refused():
+    checkpoint = checkpoint_of(base_spec())
+    with pytest.raises(UserError, match=r"random holds a 'vision' policy; policies here see .*base, full"):
+        Policy.load(replace(checkpoint, spec=replace(checkpoint.spec, observation="vision")))
 
 
 def test_a_network_that_cannot_be_built_is_one_sentence():
