@@ -100,7 +100,9 @@ def joint_ranges() -> np.ndarray:
 def _placed(shapes: List[_Shape], joint_pos: np.ndarray) -> np.ndarray:
     """(P, S, 3) centres of the bodies' shapes in the palm's frame."""
     count = len(joint_pos)
-    turns, places, centres = [], [], []
+    turns: List[np.ndarray] = []
+    places: List[np.ndarray] = []
+    centres: List[np.ndarray] = []
     for body, shape in zip(_bodies(), shapes):
         if body.parent < 0:
             turn, place = np.broadcast_to(np.eye(3), (count, 3, 3)), np.zeros((count, 3))
@@ -128,13 +130,13 @@ def _bodies() -> Tuple[_Body, ...]:
         joint = element.find("joint") if parent >= 0 else None
         turn = _numbers(element, "axisangle", "0 0 1 0")
         geoms = [geom for geom in element.findall("geom") if geom.get("class") == "DC_Hand"]
-        prefix = element.get("name")[:2].upper()
+        prefix = element.attrib["name"][:2].upper()
         bodies.append(
             _Body(
                 parent,
                 _numbers(element, "pos", "0 0 0"),
                 Rotation.from_rotvec(turn[3] * _unit(turn[:3])).as_matrix(),
-                -1 if joint is None else JOINTS.index(joint.get("name")),
+                -1 if joint is None else JOINTS.index(joint.attrib["name"]),
                 np.zeros((3, 3)) if joint is None else np.cross(_unit(_numbers(joint, "axis", "0 0 1")), np.eye(3)).T,
                 np.zeros(2) if joint is None else _numbers(joint, "range", ""),
                 FINGERS.index(prefix) if parent >= 0 else PALM,

@@ -60,7 +60,8 @@ class ExpertsSpec:
             UserError: the values do not describe experts.
         """
         try:
-            spec = cls(**{key: tuple(v) if isinstance(v, list) else v for key, v in values.items()})
+            own: Dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+            spec = cls(**own)
         except TypeError as error:
             raise UserError(f"train.params.network.experts does not describe experts: {error}") from error
         if not spec.ids or len(spec.ids) != len(spec.objects) or not _known(spec):
@@ -89,6 +90,11 @@ class FrozenExperts(nn.Module):
     Their weights are buffers, not parameters: no optimizer, gradient norm or all-reduce ever meets them, and they
     travel with the checkpoint of the network that holds this module.
     """
+
+    mean: Tensor
+    """(k, 1, size) running means of the observation; there where the experts normalise it."""
+    var: Tensor
+    """Their variances, likewise."""
 
     def __init__(self, spec: ExpertsSpec) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Callable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import trimesh
@@ -156,9 +156,10 @@ def _clean_mesh(path: Path) -> trimesh.Trimesh:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            mesh = trimesh.load(str(path), force="mesh", process=False, skip_materials=True)
-            vertices = np.array(mesh.vertices, dtype=np.float64).reshape(-1, 3)
-            faces = np.array(mesh.faces, dtype=np.int64).reshape(-1, 3)
+            # any kind of geometry: one that has no vertices or faces fails here
+            loaded: Any = trimesh.load(str(path), force="mesh", process=False, skip_materials=True)
+            vertices = np.array(loaded.vertices, dtype=np.float64).reshape(-1, 3)
+            faces = np.array(loaded.faces, dtype=np.int64).reshape(-1, 3)
             corners = vertices[faces]
     except Exception as error:  # every format's reader fails in its own ways
         raise Unusable(path, "is not a readable mesh", one_line(error)) from error
@@ -195,7 +196,7 @@ def _decompose(mesh: trimesh.Trimesh, path: Path, max_pieces: int) -> List[np.nd
 def _run_coacd(vertices: np.ndarray, faces: np.ndarray, path: Path, max_pieces: int) -> List[np.ndarray]:
     if importlib.util.find_spec("coacd") is None:
         raise UserError(f"{path} is not convex, and cutting it up needs CoACD: pip install 'resdex[meshes]'")
-    settings = {
+    settings: Dict[str, Any] = {
         "threshold": CONCAVITY,
         "max_convex_hull": max_pieces,
         "decimate": True,

@@ -6,7 +6,7 @@ Quaternions are xyzw, as everywhere above the simulators.
 
 from collections import Counter
 from dataclasses import dataclass, fields
-from typing import Iterator, List, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple, Union, overload
 
 import numpy as np
 
@@ -116,7 +116,13 @@ class ObjectSet(Sequence[GraspObject]):
     def __len__(self) -> int:
         return len(self._objects)
 
-    def __getitem__(self, index):  # int -> GraspObject, slice -> ObjectSet
+    @overload
+    def __getitem__(self, index: int) -> GraspObject: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "ObjectSet": ...
+
+    def __getitem__(self, index: Union[int, slice]) -> Union[GraspObject, "ObjectSet"]:
         if isinstance(index, slice):
             return ObjectSet(self._objects[index])
         return self._objects[index]

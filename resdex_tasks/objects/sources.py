@@ -11,8 +11,8 @@ from resdex_tasks.objects.zoo import zoo_objects
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 
-UNSET = (None, "???")
-"""What a mandatory key holds until it is given: `???` is Hydra's mark."""
+UNSET = "???"
+"""What a mandatory key holds until it is given: Hydra's mark."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class DexGraspNetConfig(ObjectsConfig):
 
     def make(self) -> ObjectSet:
         return read_dexgraspnet(
-            self.root,
+            _given_root(self.root, self.source),
             self.objects,
             self.object_list,
             self.scales,
@@ -94,7 +94,8 @@ class MeshesConfig(ObjectsConfig):
     cache: Optional[str] = None
 
     def make(self) -> ObjectSet:
-        return mesh_objects(self.root, self.size, self.max_pieces, self.split, self.cache, self.names)
+        root = _given_root(self.root, self.source)
+        return mesh_objects(root, self.size, self.max_pieces, self.split, self.cache, self.names)
 
 
 SOURCES: Dict[str, Type[ObjectsConfig]] = {
@@ -113,9 +114,15 @@ def read_objects_config(values: Mapping[str, Any]) -> ObjectsConfig:
         UserError: an unknown source or key, or a value that does not fit.
     """
     source = values.get("source")
-    if source not in SOURCES:
+    if not isinstance(source, str) or source not in SOURCES:
         raise UserError(f"objects.source is {source!r}; the sources are {', '.join(SOURCES)}")
     config_class = SOURCES[source]
-    if "root" in config_class.__dataclass_fields__ and values.get("root") in UNSET:
-        raise UserError(f"objects.root is not set: the folder of the data for the source '{source}'")
+    if "root" in config_class.__dataclass_fields__:
+        _given_root(values.get("root"), source)
     return read_config(config_class, values, "objects")
+
+
+def _given_root(root: Optional[str], source: str) -> str:
+    if root is None or root == UNSET:
+        raise UserError(f"objects.root is not set: the folder of the data for the source '{source}'")
+    return root

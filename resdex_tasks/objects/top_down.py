@@ -1,6 +1,6 @@
 """Top-down grasp proposals for objects whose source has none: the palm over the object as it rests."""
 
-from typing import Sequence
+from typing import Sequence, Union
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -12,7 +12,9 @@ PALM_CLEARANCE = 0.02
 """m, height of the palm's face above the object's top in the proposal."""
 
 
-def top_down_proposals(vertices: np.ndarray, rest_rotations: Sequence[Sequence[float]]) -> GraspProposals:
+def top_down_proposals(
+    vertices: np.ndarray, rest_rotations: Union[np.ndarray, Sequence[Sequence[float]]]
+) -> GraspProposals:
     """One grasp for each pose at rest: palm down, its face `PALM_CLEARANCE` above the top, fingers cupped.
 
     Args:

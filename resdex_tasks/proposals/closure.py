@@ -1,7 +1,7 @@
 """How the fingers of a hand close about an object on the table, by kinematics alone, and a score of the grasp."""
 
 from dataclasses import dataclass
-from typing import Dict, NamedTuple, Tuple
+from typing import Dict, NamedTuple, Optional, Tuple
 
 import numpy as np
 from numpy.random import Generator
@@ -230,7 +230,7 @@ def _first_contacts(
     matrix = hand.as_matrix()
     fraction = np.full((count, num_fingers), np.nan)
     point, push, normal = np.zeros((3, count, num_fingers, 3))
-    last_step, last_gap, last_at = 0.0, None, None
+    last: Optional[Tuple[float, np.ndarray, np.ndarray]] = None
     steps = config.closing_fractions
     # all steps in one call: the kinematics of many hands cost hardly more than those of one
     on_their_way = hand_spheres((shapes + steps[:, None, None] * by).reshape(-1, len(JOINTS)))
@@ -251,15 +251,16 @@ def _first_contacts(
             rows = open_[now]
             found, sphere = nearest[now, first[now]], own[first[now]]
             point[rows, i], normal[rows, i] = scene.surface[found], scene.normals[found]
-            if last_at is None:  # the open hand touches: there is no motion to take a push from
+            if last is None:  # the open hand touches: there is no motion to take a push from
                 fraction[rows, i] = 0.0
                 continue
+            last_step, last_gap, last_at = last
             moved = at[rows, sphere] - last_at[rows, sphere]
             push[rows, i] = moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), TINY)
             # the gap is nearly linear within a step, so its zero says when in the step the finger touched
             beyond = gap[rows, i] / (gap[rows, i] - last_gap[rows, i])
             fraction[rows, i] = step - beyond.clip(0.0, 1.0) * (step - last_step)
-        last_step, last_gap, last_at = step, gap, at
+        last = step, gap, at
     return _Contacts(fraction, point, normal, push)
 
 

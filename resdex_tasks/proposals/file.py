@@ -27,7 +27,7 @@ from resdex_tasks.objects.geometry.convex import mass_centre
 from resdex_tasks.objects.geometry.stable_poses import rest_heights, rotation_to_up
 from resdex_tasks.objects.object_set import GraspObject, GraspProposals, ObjectSet
 from resdex_tasks.utils.errors import UserError, one_line
-from resdex_tasks.utils.files import read_arrays, write_atomically
+from resdex_tasks.utils.files import read_arrays, write_arrays
 from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
 
 COLUMNS = (*JOINT_KEYS, *TRANSLATION_KEYS, *ROTATION_KEYS)
@@ -134,12 +134,7 @@ def write_proposals(path: Path, found: Sequence[ObjectProposals], made_by: Mappi
         "tried": np.array([f.tried for f in found], np.int32),
         "made_by": np.array(json.dumps(made_by, sort_keys=True)),
     }
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    write_atomically(path, write)
+    write_arrays(path, arrays, compressed=True)
 
 
 def read_proposals(path: Union[str, Path]) -> Tuple[Dict[str, ObjectProposals], Dict[str, Any]]:

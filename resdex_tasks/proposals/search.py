@@ -153,11 +153,11 @@ class _Tried:
         """How long grasps lasted, which held, which of these are true, how much the object moved, all (P,)."""
         fields = ("lasted", "held", "slip", "rotation")
         lasted, held, slip, closed = (getattr(outcomes, f)[rows].cpu().numpy().copy() for f in fields)
-        rows = np.flatnonzero(held)
+        kept = np.flatnonzero(held)
         true = np.zeros(len(held), dtype=bool)
-        if len(rows):
-            stray, true[rows] = strays(self.surface, grasps.take(rows), closed[rows])
-            slip[rows] += STRAY_COST * stray
+        if len(kept):
+            stray, true[kept] = strays(self.surface, grasps.take(kept), closed[kept])
+            slip[kept] += STRAY_COST * stray
         return lasted, held, true, slip
 
     def count(self, grade: GraspGrade, only_true: bool) -> int:
@@ -245,7 +245,7 @@ class _Search:
             this search, once for each of these trials; empty: the search has ended.
         """
         wanted, tried = self.config.wanted, self.tried
-        if self.again is not None:
+        if self.grasps is not None and self.again is not None:
             tried.confirm(self.again, self.grasps, scheduler.outcomes, self.rows)
         elif self.grasps is not None:
             tried.add(self.grasps, scheduler.outcomes, self.rows[0])
@@ -258,18 +258,20 @@ class _Search:
         self.again, self.rows = None, []
         if over or good + open_ >= ENOUGH * wanted:
             self.again = tried.best(math.ceil(ENOUGH * (wanted - good)), GraspGrade.HELD, only_true)
-            self.grasps = tried.take(self.again)
+            self.grasps = grasps = tried.take(self.again)
             noise = {"position_noise": POSITION_NOISE, "rotation_noise": ROTATION_NOISE}
-            displaced = self._add(scheduler, FULL_MOTION, generators=[self._generator(self.round, 1)], **noise)
-            return displaced + self._add(scheduler, FULL_MOTION)
+            generators = [self._generator(self.round, 1)]
+            displaced = self._add(scheduler, grasps, FULL_MOTION, generators=generators, **noise)
+            return displaced + self._add(scheduler, grasps, FULL_MOTION)
         rng = self._generator(self.round)
         if self.round == 0:
-            self.grasps = self._first(rng)
+            grasps = self._first(rng)
         else:
             parents = tried.take(tried.best(self.config.parents))
-            self.grasps = vary_candidates(self.obj, parents, self.config.variations, rng, self.candidates)
+            grasps = vary_candidates(self.obj, parents, self.config.variations, rng, self.candidates)
+        self.grasps = grasps
         self.round += 1
-        return self._add(scheduler, QUICK_MOTION)
+        return self._add(scheduler, grasps, QUICK_MOTION)
 
     def _first(self, rng: np.random.Generator) -> GraspProposals:
         """The candidates of the first round."""
@@ -282,9 +284,11 @@ class _Search:
         random = sample_candidates(self.obj, count - len(similar), rng, self.candidates)
         return GraspProposals.joined([adapted, random])
 
-    def _add(self, scheduler: TrialScheduler, motion: TrialMotion, **replay: Any) -> List["_Search"]:
+    def _add(
+        self, scheduler: TrialScheduler, grasps: GraspProposals, motion: TrialMotion, **replay: Any
+    ) -> List["_Search"]:
         closure = self.candidates.closure
-        trials = replay_trials(self.sim, self.objects, [self.grasps], [self.index], closure=closure, **replay)
+        trials = replay_trials(self.sim, self.objects, [grasps], [self.index], closure=closure, **replay)
         self.rows.append(scheduler.add(trials, motion))
         self.waiting += len(trials)
         return len(trials) * [self]

@@ -1,6 +1,6 @@
 """Grasps of objects of a similar size, adapted to another object, for a search to begin with."""
 
-from typing import Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -38,7 +38,7 @@ def similar_grasps(
     def unlike(example: ObjectProposals) -> float:
         return float(np.abs(example.fingerprint[:9] - measures).sum())
 
-    taken = []
+    taken: List[Tuple[np.ndarray, ...]] = []
     for example in sorted(examples, key=unlike):
         if len(taken) >= count:
             break

@@ -69,14 +69,14 @@ def make_motion(
     height = [torch.zeros(close, dtype=torch.float64), lift * smooth(steps(lift_seconds))]
     height.append(torch.full((hold,), lift, dtype=torch.float64))
     now = torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)
-    turn = [now.expand(sum(map(len, height)), 4)]
+    turns = [now.expand(sum(map(len, height)), 4)]
     for before, after in zip(DOWN_IN_HAND, DOWN_IN_HAND[1:]):
         axis = torch.tensor(np.cross(after, before), dtype=torch.float64)
         half = smooth(steps(turn_seconds))[:, None] * math.pi / 4
-        turn.append(quat_mul(now, torch.cat((half.sin() * axis, half.cos()), dim=1)))
-        now = turn[-1][-1]
-        turn.append(now.expand(hold, 4))
-    turn = torch.cat(turn)
+        turns.append(quat_mul(now, torch.cat((half.sin() * axis, half.cos()), dim=1)))
+        now = turns[-1][-1]
+        turns.append(now.expand(hold, 4))
+    turn = torch.cat(turns)
     height.append(torch.full((len(turn) - sum(map(len, height)),), lift, dtype=torch.float64))
     return TrialMotion(close, torch.cat(height).float(), turn.float())
 
@@ -339,13 +339,13 @@ def replay_trials(
     joint_pos = joint_pos.clamp(lower, upper)
     opened = (joint_pos - closure.opening * torch.tensor(CLOSING_SENSE).float()).clamp(lower, upper)
     lowest = lowest_point(root_pose[:, 3:].numpy(), root_pose[:, :3].numpy(), opened.numpy())
-    lowest = torch.tensor(lowest).float() - TABLE_HEIGHT
+    above = torch.tensor(lowest).float() - TABLE_HEIGHT
     counts = torch.tensor([len(g) for g in grasps])
     return Trials(
         object_index=torch.repeat_interleave(torch.tensor(list(index)), counts).to(device),
         object_pose=object_pose.to(device),
         root_pose=root_pose.to(device),
-        rise=(closure.clearance - lowest).clamp(min=0.0).to(device),
+        rise=(closure.clearance - above).clamp(min=0.0).to(device),
         joint_pos=opened.to(device),
         joint_targets=(joint_pos + SQUEEZE * rates).clamp(lower, upper)[:, actuated].to(device),
     )

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from tqdm import tqdm
@@ -13,7 +13,7 @@ from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
 from resdex_tasks.shapes.encoder import ObjectEncoder
 from resdex_tasks.utils.disk_cache import cache_folder
 from resdex_tasks.utils.errors import UserError, one_line
-from resdex_tasks.utils.files import read_arrays, write_atomically
+from resdex_tasks.utils.files import read_arrays, write_arrays
 
 FORMAT = "resdex-codes-1"
 FEW = 200
@@ -56,7 +56,7 @@ def encode(objects: ObjectSet, encoder: ObjectEncoder, known: Optional[CodeFile]
     return CodeFile(encoder.id, tuple(objects.names), tuple(shapes), codes)
 
 
-def with_codes(objects: ObjectSet, codes: Sequence[np.ndarray]) -> ObjectSet:
+def with_codes(objects: ObjectSet, codes: Union[np.ndarray, Sequence[np.ndarray]]) -> ObjectSet:
     """The same objects carrying the codes (N, 64), in their order."""
     if len(codes) != len(objects):
         raise ValueError(f"{len(codes)} codes for {len(objects)} objects")
@@ -76,12 +76,7 @@ def write_codes(path: Path, file: CodeFile) -> None:
         "shapes": np.array(file.shapes, dtype=np.str_),
         "codes": file.codes.astype(np.float32),
     }
-
-    def write(partial: Path) -> None:
-        with partial.open("wb") as stream:  # numpy would add its own ending to a name
-            np.savez_compressed(stream, **arrays)
-
-    write_atomically(path, write)
+    write_arrays(path, arrays, compressed=True)
 
 
 def read_codes(path: Path, encoder: Optional[str] = None) -> CodeFile:

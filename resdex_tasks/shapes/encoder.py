@@ -176,7 +176,7 @@ def read_encoder(name: str) -> ObjectEncoder:
         raise UserError(f"{path} is no encoder; if it holds shape codes, give the encoder that made them")
     state = read_plain(path, FORMAT, "an encoder")
     try:
-        sizes = {key: tuple(v) if isinstance(v, list) else v for key, v in state["sizes"].items()}
+        sizes: Dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in state["sizes"].items()}
         network = PointAutoencoder(EncoderSizes(**sizes))
         network.load_state_dict({key: weight.float() for key, weight in state["weights"].items()})
         encoder = ObjectEncoder(network, state["mean"], state["std"], state["points"], state["seed"], state["training"])

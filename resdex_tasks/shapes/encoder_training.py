@@ -244,13 +244,14 @@ class _Progress:
 
     def __init__(self, epochs: int, done: int) -> None:
         self._bar = tqdm(total=epochs, initial=done, unit="epoch", disable=not sys.stderr.isatty())
-        self._began, self._first, self._last_line = time.perf_counter(), done, 0.0
+        self._epochs, self._first = epochs, done
+        self._began, self._last_line = time.perf_counter(), 0.0
 
     def show(self, losses: List[float]) -> None:
         text = f"Chamfer distance {1000 * LENGTH_UNIT * losses[-1]:.2f} mm"
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update()
-        now, done, total = time.perf_counter(), len(losses), self._bar.total
+        now, done, total = time.perf_counter(), len(losses), self._epochs
         if self._bar.disable and (now - self._last_line > LINE_INTERVAL or done == total):
             self._last_line = now
             left = (now - self._began) / (done - self._first) * (total - done)

@@ -39,7 +39,7 @@ class SensorLayout:
         frame = (("framepos", 3), ("framequat", 4), ("framelinvel", 3), ("frameangvel", 3))
 
         def add(kind: str, size: int, **attributes: str) -> None:
-            ET.SubElement(self.xml, kind, name=f"s{len(names)}", **attributes)
+            ET.SubElement(self.xml, kind, {"name": f"s{len(names)}", **attributes})
             start = sum(self._sizes)
             self._sizes.append(size)
             names.append(kind)
@@ -73,9 +73,10 @@ def hand_xml(config: PhysicsConfig) -> ET.Element:
     robot, shared, assets = parse("robot.xml"), parse("shared.xml"), parse("shared_asset.xml")
     palm = next(body for body in robot.iter("body") if body.get("name") == "palm")
     palm.attrib.update(pos="0 0 1", childclass="asset_class")
-    palm.find("inertial").attrib.update(mass=str(PALM_MASS), pos="0 0 0", diaginertia=PALM_INERTIA)
-    palm.find("inertial").attrib.pop("quat")
-    palm.remove(palm.find("joint"))  # the wrist joint: the free joint takes its place
+    inertial = _child(palm, "inertial")
+    inertial.attrib.update(mass=str(PALM_MASS), pos="0 0 0", diaginertia=PALM_INERTIA)
+    inertial.attrib.pop("quat")
+    palm.remove(_child(palm, "joint"))  # the wrist joint: the free joint takes its place
     palm.insert(0, ET.Element("freejoint", name="root"))
     for body in palm.iter("body"):
         body.set("gravcomp", "1")
@@ -89,11 +90,11 @@ def hand_xml(config: PhysicsConfig) -> ET.Element:
     scene = ET.Element("mujoco", model="resdex")
     ET.SubElement(scene, "compiler", angle="radian", meshdir=str(asset_root() / "stls" / "hand"))
     ET.SubElement(scene, "option", integrator="implicitfast", solver="Newton")
-    defaults = shared.find("default")
+    defaults = _child(shared, "default")
     ET.SubElement(defaults, "geom", condim=str(config.condim), friction=" ".join(map(str, config.friction)))
     hand_class = next(d for d in defaults.iter("default") if d.get("class") == "asset_class")
-    hand_class.find("geom").attrib.update(condim=str(config.condim), friction=" ".join(map(str, config.friction)))
-    hand_class.find("joint").attrib.update(
+    _child(hand_class, "geom").attrib.update(condim=str(config.condim), friction=" ".join(map(str, config.friction)))
+    _child(hand_class, "joint").attrib.update(
         damping=str(config.joint_damping),
         armature=str(config.joint_armature),
         frictionloss=str(config.joint_frictionloss),
@@ -110,17 +111,25 @@ def hand_xml(config: PhysicsConfig) -> ET.Element:
     # against one large box
     ET.SubElement(world, "geom", name="table", type="plane", size="0 0 1", pos=f"0 0 {TABLE_HEIGHT}", rgba=rgba)
     world.append(palm)
-    scene.append(shared.find("contact"))
+    scene.append(_child(shared, "contact"))
     tendons = ET.SubElement(scene, "tendon")
     coupling = {f"T_{driver}c" for driver in COUPLED.values()}
-    tendons.extend(t for t in shared.find("tendon") if t.get("name") in coupling)
+    tendons.extend(t for t in _child(shared, "tendon") if t.get("name") in coupling)
     actuators = ET.SubElement(scene, "actuator")
-    for actuator in shared.find("actuator"):
+    for actuator in _child(shared, "actuator"):
         if actuator.get("joint") in ACTUATED:
             actuator.set("kp", str(config.finger_gain))
             actuators.append(actuator)
     scene.append(SensorLayout().xml)
     return scene
+
+
+def _child(element: ET.Element, tag: str) -> ET.Element:
+    """The first element of this tag in another; ValueError: the model's file has none there."""
+    found = element.find(tag)
+    if found is None:
+        raise ValueError(f"the ShadowHand's model has no <{tag}> in <{element.tag}>")
+    return found
 
 
 GEOM_FIELDS = ("geom_dataid", "geom_size", "geom_aabb", "geom_rbound", "geom_pos", "geom_quat")
@@ -240,10 +249,10 @@ def build_scene(
 
 
 def _remove_visuals(xml: ET.Element) -> None:
-    for body in xml.find("worldbody").iter("body"):
+    for body in _child(xml, "worldbody").iter("body"):
         for geom in [g for g in body.findall("geom") if g.get("class") != "DC_Hand"]:
             body.remove(geom)
-    asset = xml.find("asset")
+    asset = _child(xml, "asset")
     for mesh in list(asset):
         asset.remove(mesh)
 

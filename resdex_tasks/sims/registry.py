@@ -71,7 +71,7 @@ def simulator_entry(name: Any) -> SimulatorEntry:
     Raises:
         UserError: there is none of this name.
     """
-    if name not in SIMULATORS:
+    if not isinstance(name, str) or name not in SIMULATORS:
         raise UserError(f"no simulator {name!r}; there are {', '.join(SIMULATORS)}")
     return SIMULATORS[name]
 

@@ -14,11 +14,14 @@ import dataclasses
 import math
 import re
 import typing
-from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Sequence, Tuple, Type, TypeVar
 
 from resdex_tasks.utils.errors import UserError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
 
 _BOUNDS = "bounds"
 _PLURAL = {int: "integers", float: "numbers", str: "strings", bool: "switches"}
@@ -93,7 +96,7 @@ def read_config(cls: Type[T], values: Mapping[str, Any], where: str, spelling: C
     return cls(**read)
 
 
-def check_known(cls: Type, values: Mapping[str, Any], where: str) -> None:
+def check_known(cls: Type["DataclassInstance"], values: Mapping[str, Any], where: str) -> None:
     """Check the keys of a mapping that `cls` knows (as they are spelt there), and leave all others alone.
 
     For settings that belong to a library: it knows more keys than we do.
@@ -160,7 +163,7 @@ def _bounds(field: Any) -> Bounds:
 
 
 def _convert(kind: Any, value: Any, where: str, limits: Bounds, spelling: Callable[[str], str]) -> Any:
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return read_config(kind, value, where, spelling)
     fits, converted = _fit(kind, value)
     if not fits or not limits.allow(converted):

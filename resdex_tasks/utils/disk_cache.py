@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, Optional, Union
 import numpy as np
 
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.files import read_arrays, write_atomically
+from resdex_tasks.utils.files import read_arrays, write_arrays
 
 Arrays = Dict[str, np.ndarray]
 
@@ -55,7 +55,7 @@ class ArrayCache:
             raise UserError(
                 f"cannot make the cache folder {self.folder}: {error.strerror}; objects.cache may name another"
             ) from error
-        write_atomically(path, lambda partial: _save(partial, arrays))
+        write_arrays(path, arrays)
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npz"
@@ -69,8 +69,3 @@ def cache_key(parts: Iterable[Any]) -> str:
         digest.update(len(content).to_bytes(8, "little"))
         digest.update(content)
     return digest.hexdigest()
-
-
-def _save(path: Path, arrays: Arrays) -> None:
-    with path.open("wb") as file:  # given a path, numpy would append its own suffix
-        np.savez(file, **arrays)

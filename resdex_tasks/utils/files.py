@@ -71,6 +71,21 @@ def read_arrays(path: Path, what: str) -> Dict[str, np.ndarray]:
         raise UserError(f"{path} is not readable as {what}: {one_line(error)}") from error
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], compressed: bool = False) -> None:
+    """Write an npz file, completely or not at all.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    named: Dict[str, Any] = dict(arrays)  # numpy's stubs would check the arrays as its switch `allow_pickle`
+
+    def write(partial: Path) -> None:
+        with partial.open("wb") as file:  # given a path, numpy would append its own suffix
+            (np.savez_compressed if compressed else np.savez)(file, **named)
+
+    write_atomically(path, write)
+
+
 def check_can_write(path: Path) -> None:
     """UserError where `path` cannot become a file: to be said before the work for it is done."""
     if path.is_dir():

@@ -200,7 +200,8 @@ def _composed(overrides: Overrides) -> Dict[str, Any]:
     _register_resolvers()
     try:
         with initialize_config_dir(str(CFG_DIR), version_base="1.2"):
-            return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+            plain: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+            return plain  # of a mapping: a dict
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_sentence(error, overrides)) from error
 

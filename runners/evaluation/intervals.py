@@ -68,15 +68,15 @@ def mean(values: Sequence[float], objects: Sequence[int]) -> Optional[Estimate]:
     Returns:
         The mean with Student's t interval where all episodes are of one object, else bootstrapped over the objects.
     """
-    values, objects = np.asarray(values, np.float64), np.asarray(objects)
-    if len(values) == 0:
+    numbers, count = np.asarray(values, np.float64), len(values)
+    if count == 0:
         return None
-    centre = float(values.mean())
-    if len(values) == 1:
+    centre = float(numbers.mean())
+    if count == 1:
         return Estimate(centre, None, None)
-    interval = _bootstrap(values, objects)
+    interval = _bootstrap(numbers, np.asarray(objects))
     if interval is None:
-        spread = float(student_t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+        spread = float(student_t.ppf(0.975, count - 1)) * float(numbers.std(ddof=1)) / math.sqrt(count)
         interval = centre - spread, centre + spread
     return Estimate(centre, *interval)
 

@@ -73,7 +73,7 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
     if checkpoint is None:
         raise UserError("test=True needs checkpoint=FILE, or the name of a shipped one")
     run = checkpoint.run_folder
-    name = run.name if run else checkpoint.path.stem
+    name = run.name if run else (checkpoint.path or Path(checkpoint.name)).stem
     folder = Path(command.runs_dir) / (command.experiment or (name if run else f"evaluation_{name}"))
     files.check_writable(folder)
     _print_differences(checkpoint, config)

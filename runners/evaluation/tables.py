@@ -34,14 +34,19 @@ MANY_OBJECTS = 20
 
 def percent(rate: Estimate) -> str:
     """A rate and its interval, as "94.6 [92.1, 96.3]"."""
-    return f"{100 * rate.value:.1f} [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+    return _with_interval(rate, 100)
 
 
 def quality(d: Optional[Estimate]) -> str:
     """D and its interval, as "31.2 [30.8, 31.6]"."""
-    if d is None:
-        return NONE
-    return f"{d.value:.1f}" + ("" if d.low is None else f" [{d.low:.1f}, {d.high:.1f}]")
+    return NONE if d is None else _with_interval(d, 1)
+
+
+def _with_interval(estimate: Estimate, factor: int) -> str:
+    value = f"{factor * estimate.value:.1f}"
+    if estimate.low is None or estimate.high is None:
+        return value
+    return f"{value} [{factor * estimate.low:.1f}, {factor * estimate.high:.1f}]"
 
 
 # One evaluation

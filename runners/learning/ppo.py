@@ -34,6 +34,9 @@ class ResDexPPO(A2CAgent):
     `config["blank"]` is a `Checkpoint` without weights: what every checkpoint says of itself.
     """
 
+    last_lr: float
+    """The learning rate as it is now (rl_games')."""
+
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
         params["config"]["save_best_after"] = NEVER  # by reward; ours goes by success
         self.save_every = int(params["config"].get("save_frequency") or NEVER)

@@ -160,7 +160,8 @@ def _experiment(config: RunConfig) -> str:
     command, checkpoint = config.command, config.checkpoint
     if command.experiment:
         return command.experiment
-    run = checkpoint.run_folder if checkpoint is not None and checkpoint.path.name == LAST.name else None
+    file = None if checkpoint is None else checkpoint.path
+    run = checkpoint.run_folder if checkpoint is not None and file is not None and file.name == LAST.name else None
     if run is not None and run.resolve().parent == Path(command.runs_dir).resolve():
         return run.resolve().name
     return f"{command.task_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"

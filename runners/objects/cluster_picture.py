@@ -1,7 +1,7 @@
 """The picture of clusters of objects: their codes in a plane, and the objects at the centres."""
 
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -36,7 +36,8 @@ def draw_clusters(objects: ObjectSet, codes: np.ndarray, clusters: Clusters, pat
     figure = Figure(figsize=(9 + 3.2 * columns, 8))
     grid = figure.add_gridspec(2, 1 + columns, width_ratios=[8.6, *[3.2] * columns])
     scatter = figure.add_subplot(grid[:, 0])
-    scatter.scatter(*plane.T, c=[colours[of[name]] for name in objects.names], s=9, alpha=0.55, linewidths=0)
+    shown = [colours[of[name]] for name in objects.names]
+    scatter.scatter(plane[:, 0], plane[:, 1], c=shown, s=9, alpha=0.55, linewidths=0)
     _name_categories(scatter, plane, np.array([obj.category for obj in objects]))
     for i, row in enumerate(clusters.clusters):
         place = plane[objects.names.index(row.centre)]
@@ -56,7 +57,7 @@ def draw_clusters(objects: ObjectSet, codes: np.ndarray, clusters: Clusters, pat
     figure.savefig(str(path), dpi=80)
 
 
-def _in_plane(codes: np.ndarray) -> Any:
+def _in_plane(codes: np.ndarray) -> Tuple[np.ndarray, str]:
     """(N, 2) and how."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

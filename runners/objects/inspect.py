@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import contextmanager
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterator, List, Sequence
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ def list_objects(args: argparse.Namespace) -> None:
     """Print the set: its objects where they are few, and how many there are of each category and split."""
     objects = make_objects(args.config)
     shown = objects if args.all else list(objects)[:LISTED]
-    rows = [("object", "category", "split", "cm", "pieces", "proposals", "code")]
+    rows: List[Sequence[str]] = [("object", "category", "split", "cm", "pieces", "proposals", "code")]
     rows += [_row(obj) for obj in shown]
     print(aligned(rows))
     if len(shown) < len(objects):

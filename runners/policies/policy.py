@@ -42,7 +42,8 @@ class Policy:
         self.observation = observation
         """The observation group that it sees."""
         self.device = next(model.parameters()).device
-        self._mixes = isinstance(model.a2c_network, HyperBuilder.Network)
+        network = model.a2c_network
+        self._hyper: Optional[HyperBuilder.Network] = network if isinstance(network, HyperBuilder.Network) else None
 
     @classmethod
     def load(cls, checkpoint: Union[Checkpoint, str, Path], device: Union[str, torch.device] = "cpu") -> "Policy":
@@ -66,8 +67,8 @@ class Policy:
         observation = observation.to(self.device)
         out = self.model({"is_train": False, "prev_actions": None, "obs": observation, "rnn_states": None})
         action, weights = out["mus"], None
-        if self._mixes:
-            action, weights = self.model.a2c_network.compose(observation, action)
+        if self._hyper is not None:
+            action, weights = self._hyper.compose(observation, action)
         return PolicyOutput(action.clamp(-1.0, 1.0), weights)
 
 

@@ -145,7 +145,7 @@ def pickled_code(path):
 
 
 def bare_pickle(path):
-    path.write_bytes(pickle.dumps({"format": FORMAT, "weights": RunsACommand()}))
+    path.write_bytes(pickle.dumps({"format": FORMAT, "weights": RunsACommand()}, protocol=2))
 
 
 def legacy_pickled_code(path):
@@ -245,7 +245,7 @@ def test_a_truncated_checkpoint_is_refused(trained, tmp_path, data):
         Checkpoint.read(path)
 
 
-@given(st.binary(max_size=40), st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", pickle.dumps({"a": 1})]))
+@given(st.binary(max_size=40), st.sampled_from([b"", b"\x80\x02", b"PK\x03\x04", pickle.dumps({"a": 1}, protocol=2)]))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes_are_refused(tmp_path, noise, start):
     path = tmp_path / "noise.pth"

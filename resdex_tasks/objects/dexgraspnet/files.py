@@ -64,8 +64,8 @@ class _Grasps(NamedTuple):
     """(N,)"""
     qpos: np.ndarray
     """(N, 28) in the order of `QPOS_KEYS`."""
-    plane: Optional[np.ndarray]
-    """(N, 4) with a unit normal; None: there is no table."""
+    plane: np.ndarray
+    """(N, 4) with a unit normal; (N, 0): there is no table."""
 
     @property
     def rotation(self) -> Rotation:
@@ -80,7 +80,7 @@ class _Grasps(NamedTuple):
         return self.qpos[:, :NUM_JOINTS]
 
     def take(self, which: np.ndarray) -> "_Grasps":
-        return _Grasps(self.scale[which], self.qpos[which], None if self.plane is None else self.plane[which])
+        return _Grasps(self.scale[which], self.qpos[which], self.plane[which])
 
 
 class Layout:
@@ -226,7 +226,7 @@ class ReleaseLayout(Layout):
                 raise Unusable(path, "has a grasp without a positive scale")
             grasps.append({"scale": item["scale"], "qpos": _qpos_values(item.get("qpos"), path)})
         arrays = _stacked(grasps)
-        return _Grasps(arrays["scale"], arrays["qpos"], None)
+        return _Grasps(arrays["scale"], arrays["qpos"], np.zeros((len(grasps), 0)))
 
     def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray]:
         """For each grasp, the pose in which the palm looks down most, among those that keep the hand out of the table.

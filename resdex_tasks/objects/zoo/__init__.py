@@ -34,7 +34,7 @@ def zoo_objects(
     Raises:
         UserError: a value does not fit; the message names its key.
     """
-    splits = split if isinstance(split, (list, tuple)) else [split]
+    splits = [split] if isinstance(split, str) else split
     split_of = {name: s for s, members in split_names(seed).items() for name in members}
     chosen: List[str] = []
     for one in splits:

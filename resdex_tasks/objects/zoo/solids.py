@@ -12,7 +12,9 @@ import numpy as np
 
 Points = np.ndarray
 Shape = List[Points]
-Vector = Sequence[float]
+Vector = Union[np.ndarray, Sequence[float]]
+Rows = Union[np.ndarray, Sequence[Vector]]
+"""Points, one a row."""
 
 MAX_POINTS = 64
 """Points of one solid: engines that collide convex meshes get slower with every corner."""
@@ -24,10 +26,10 @@ def box(x: float, y: float, z: float, centre: Vector = (0.0, 0.0, 0.0)) -> Point
     return _CORNERS * (x, y, z) + np.asarray(centre)
 
 
-def prism(outline: np.ndarray, low: float, high: float, top: Union[float, Vector] = 1.0) -> Points:
+def prism(outline: Rows, low: float, high: float, top: Union[float, Vector] = 1.0) -> Points:
     """`outline` (N, 2) in the xy plane, raised from `low` to `high`, where it is `top` times as large (in x and y)."""
-    outline = np.asarray(outline, dtype=np.float64)
-    return np.concatenate([np.insert(outline, 2, low, axis=1), np.insert(outline * top, 2, high, axis=1)])
+    corners = np.asarray(outline, dtype=np.float64)
+    return np.concatenate([np.insert(corners, 2, low, axis=1), np.insert(corners * top, 2, high, axis=1)])
 
 
 def slab(x: float, y: float, z: float, corner: float, centre: Vector = (0.0, 0.0, 0.0)) -> Points:
@@ -119,8 +121,8 @@ def _superellipse(angle: np.ndarray, exponent: float) -> np.ndarray:
 
 
 def sweep(
-    path: Sequence[Vector],
-    radius: Union[float, Sequence[float]],
+    path: Rows,
+    radius: Union[float, Vector],
     normal: Vector,
     sides: int = 8,
     flatten: float = 1.0,
@@ -131,21 +133,21 @@ def sweep(
     The path lies in the plane with this unit normal, along which the bar's half thickness is `flatten` times `radius`
     (one number, or K). Closed: the last point is joined to the first.
     """
-    path = np.asarray(path, dtype=np.float64)
-    count, normal = len(path), np.asarray(normal, dtype=np.float64)
-    radius = np.broadcast_to(radius, count)
+    points, upright = np.asarray(path, dtype=np.float64), np.asarray(normal, dtype=np.float64)
+    count = len(points)
+    radii = np.broadcast_to(radius, count)
     if closed:
-        sections = _unit(np.roll(path, -1, axis=0) - path)
+        sections = _unit(np.roll(points, -1, axis=0) - points)
         tangent = _unit(sections + np.roll(sections, 1, axis=0))
     else:
-        sections = _unit(np.diff(path, axis=0))
+        sections = _unit(np.diff(points, axis=0))
         tangent = _unit(np.concatenate([sections[:1], sections[:-1] + sections[1:], sections[-1:]]))
     before = sections if closed else sections[[0, *range(len(sections))]]
     mitre = 1 / np.sum(tangent * before, axis=1, keepdims=True)  # a section cut aslant is wider than the bar
-    side = mitre * np.cross(normal, tangent)
+    side = mitre * np.cross(upright, tangent)
     profile = polygon(1.0 / np.cos(np.pi / sides), sides)  # flat sides at the radius
-    rings = path[:, None] + radius[:, None, None] * (
-        profile[None, :, :1] * side[:, None] + flatten * profile[None, :, 1:] * normal
+    rings = points[:, None] + radii[:, None, None] * (
+        profile[None, :, :1] * side[:, None] + flatten * profile[None, :, 1:] * upright
     )
     pairs = [(k, (k + 1) % count) for k in range(count if closed else count - 1)]
     return [np.concatenate([rings[a], rings[b]]) for a, b in pairs]

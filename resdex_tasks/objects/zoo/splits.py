@@ -39,13 +39,15 @@ def split_names(seed: int) -> Dict[str, List[str]]:
     """
     in_training = _shares(SIZES["train"], SEEN)
     held_out = _shares(SIZES["unseen_object"], SEEN)
-    train, unseen = {}, {}
+    train: Dict[str, Iterable[int]] = {}
+    unseen: Dict[str, Iterable[int]] = {}
     for category in sorted(SEEN):
         rng = np.random.default_rng([seed, zlib.crc32(b"split"), zlib.crc32(category.encode())])
         order = rng.permutation(in_training[category] + held_out[category])
         unseen[category] = np.sort(order[: held_out[category]])
         train[category] = np.sort(order[held_out[category] :])
-    reserved = {category: range(count) for category, count in _shares(SIZES["unseen_category"], UNSEEN).items()}
+    shares = _shares(SIZES["unseen_category"], UNSEEN)
+    reserved: Dict[str, Iterable[int]] = {category: range(count) for category, count in shares.items()}
     return {split: in_turn(_names(indices)) for split, indices in zip(SPLITS, (train, unseen, reserved))}
 
 

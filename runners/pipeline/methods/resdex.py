@@ -178,7 +178,8 @@ class ResDexPipeline:
                 bare = next((o.name for o in objects if o.code is None), None)
                 if bare is not None:
                     raise UserError(f"encoder=source, but object '{bare}' has no code; encoder=shipped gives it one")
-                file = CodeFile(SOURCE, tuple(objects.names), shapes, np.stack([o.code for o in objects]))
+                codes = np.stack([o.code for o in objects if o.code is not None])
+                file = CodeFile(SOURCE, tuple(objects.names), shapes, codes)
             else:
                 if trains:
                     about = {"source": self._plain_config, "command": self.settings.command}
