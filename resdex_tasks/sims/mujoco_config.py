@@ -17,6 +17,8 @@ class PhysicsConfig:
     """Physics steps per control step; the control step is 1/60 s."""
     iterations: int = field(metadata=bounds(at_least=1, at_most=1000))
     ls_iterations: int = field(metadata=bounds(at_least=1, at_most=1000))
+    jacobian: str = field(metadata=bounds(choices=("sparse", "dense", "auto")))
+    """How the engine stores the constraints' Jacobian."""
     cone: str = field(metadata=bounds(choices=("elliptic", "pyramidal")))
     """Friction cone. Pyramidal cones let objects slide out of the grip."""
     impratio: float = field(metadata=bounds(above=0))

@@ -24,6 +24,7 @@ DISTAL_BODIES = tuple(f"{finger.lower()}distal" for finger in FINGERS)
 PALM_MASS = 4.0
 """kg: the palm stands for the whole arm-side mass of the floating hand (the method's asset)."""
 PALM_INERTIA = "0.01 0.01 0.0075"
+JACOBIANS = {name: getattr(mujoco.mjtJacobian, f"mjJAC_{name.upper()}") for name in ("sparse", "dense", "auto")}
 CONES = {"elliptic": mujoco.mjtCone.mjCONE_ELLIPTIC, "pyramidal": mujoco.mjtCone.mjCONE_PYRAMIDAL}
 HIDDEN_GROUP = 5
 """Geom group of the unused piece slots."""
@@ -262,6 +263,7 @@ def _set_options(model: mujoco.MjModel, config: PhysicsConfig, wrist_law: WristL
     model.opt.iterations = config.iterations
     model.opt.ls_iterations = config.ls_iterations
     model.opt.impratio = config.impratio
+    model.opt.jacobian = JACOBIANS[config.jacobian]
     model.opt.cone = CONES[config.cone]
     # the bounding-volume tree over the pieces is the stand-in's, so it must not cull the objects' pieces
     model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_MIDPHASE

@@ -42,6 +42,7 @@ class PpoParams:
     clip_value: bool
     critic_coef: float = field(metadata=bounds(at_least=0))
     entropy_coef: float
+    bound_loss_type: str = field(metadata=bounds(choices=("bound", "regularisation")))
     bounds_loss_coef: Optional[float] = field(metadata=bounds(at_least=0))
     grad_norm: float = field(metadata=bounds(above=0))
     truncate_grads: bool

@@ -19,6 +19,10 @@ class HyperPPO(ResDexPPO):
         config["env_info"] = vec_env.hyper_spaces(env.get_env_info(), params["network"])
         super().__init__(base_name, params)
 
+    def reg_loss(self, mu: Tensor) -> Tensor:
+        """Squared mean of the residual, per sample: what pulls it to zero (`bound_loss_type=regularisation`)."""
+        return mu[:, self.model.a2c_network.experts.spec.count :].square().sum(dim=-1)
+
     def preprocess_actions(self, actions: Tensor) -> Tensor:
         """Hyper-actions (N, k + 24) -> actions (N, 24). `self.obs` is still what they were sampled for."""
         composed, _ = self.model.a2c_network.compose(self.obs["obs"], actions)

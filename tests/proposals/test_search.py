@@ -233,7 +233,7 @@ def test_the_command_line(tmp_path, monkeypatch, capsys):
         ([f"--out={out}", "--candidates=0"], "--candidates is 0"),
         ([f"--out={tmp_path / 'none' / 'out.npz'}"], "there is no folder"),
         ([f"--out={out}", "--num_envs=0"], "--num_envs is 0"),
-        ([f"--out={out}", *few, "sim.physics.fingerGain=9"], "made with sim.physics.fingerGain=3.0, not 9;"),
+        ([f"--out={out}", *few, "sim.physics.fingerGain=9"], "made with sim.physics.fingerGain=1.0, not 9;"),
         ([f"--out={out}", "--wanted=3", "--at_least=4"], "--at_least is 4; it must be 0 to 3"),
         ([f"--out={tmp_path / 'new.npz'}", f"--like={tmp_path / 'no.npz'}"], "there is no file"),
     ):
