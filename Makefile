@@ -6,4 +6,4 @@ test:           ## everything
 fast:           ## what needs no training and no engine compilation: under 90 s
 	python -m pytest -m "not slow"
 docs:           ## the documentation site, in site/
-	mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet

@@ -1,6 +1,6 @@
 """How much a PPO batch says: signal and noise of the policy gradient.
 
-A training is built as `python train.py` would build it, from a checkpoint whose critic is trained, and never updated. It
+A training is built as `python train.py` would build it, from a checkpoint with a trained critic, and never updated. It
 collects M independent rollouts with its own exploration; of each, the gradient of PPO's actor loss at the policy of the
 rollout (where every ratio is 1) over all weights of the actor is computed. With g_i = signal + noise_i:
 

@@ -64,7 +64,9 @@ def make_task(
     """A task on a simulator of its own.
 
     Args:
-        sim_name, sim_config, device: see `make_sim`.
+        sim_name: one of `sims.registry.SIMULATORS`.
+        sim_config: its settings.
+        device: cpu or cuda:N.
         num_envs: environments; object i stands in environments i, i + len(objects), ...
         seed: of everything random in the task.
         groups: the observation groups that it returns; default: `config.observation`.

@@ -80,7 +80,9 @@ def distances(
 
     Args:
         goal: (3,) world frame, m.
-        target_joint_pos, target_translation, target_rotation: (N, 22), (N, 3), (N, 4) the proposal's q*, t*, R*.
+        target_joint_pos: (N, 22) the proposal's q*, rad.
+        target_translation: (N, 3) the proposal's t*, m.
+        target_rotation: (N, 4) the proposal's R*.
     """
     position, to_object = state.object[:, :3], quat_conjugate(state.object[:, 3:7])
     # the five fingertips and the palm as one (N, 6, 7): small tensors cost by the operation
@@ -128,7 +130,8 @@ def lift_reward(
 
     Args:
         upward_action: (N,) a_z, the wrist's scaled upward force in [-1, 1].
-        height, rest_height: (N,) z of the object's frame now and at rest on the table, m.
+        height: (N,) z of the object's frame, m.
+        rest_height: (N,) the same at rest on the table, m.
     """
     reward = 0.1 + 0.1 * upward_action
     if config.lift_clearance is not None:

@@ -65,7 +65,8 @@ def run_episodes(
 
     Args:
         on_step: called after every step but the last, whose state is the next episode's.
-        object_index, seed: see `GraspTask.reset`.
+        object_index: see `GraspTask.reset`.
+        seed: see `GraspTask.reset`.
 
     Returns:
         `count` episodes.
