@@ -4,6 +4,6 @@ check:          ## style and types
 test:           ## everything
 	python -m pytest
 fast:           ## what needs no training and no engine compilation: under 90 s
-	python -m pytest -m "not slow"
+	python -m pytest -m "not slow" -n auto
 docs:           ## the documentation site, in site/
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet

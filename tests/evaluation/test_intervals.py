@@ -120,7 +120,7 @@ def test_success_rate_is_never_narrower_than_wilsons_interval(sample):
     successes, objects = sample
     estimate, wilson = success_rate(successes, objects), wilson_interval(int(successes.sum()), len(successes))
     assert estimate.value == successes.mean()
-    assert 0.0 <= estimate.low <= wilson[0] and wilson[1] <= estimate.high <= 1.0
+    assert 0.0 <= estimate.low <= wilson[0] + 1e-12 and wilson[1] - 1e-12 <= estimate.high <= 1.0
 
 
 @given(episodes)
@@ -135,3 +135,11 @@ def test_mean_of_several_objects_is_bootstrapped_over_them():
     assert mean([0.0, 0.0, 10.0, 10.0], [0, 0, 1, 1]) == Estimate(5.0, 0.0, 10.0)
     # episodes weigh the same, whatever object they are of
     assert mean([0.0, 0.0, 0.0, 8.0], [0, 0, 0, 1]).value == 2.0
+
+
+def test_where_every_episode_ends_alike_each_object_counts_once():
+    """1,000 successes of ten objects are not a thousand independent ones: Wilson's interval of 10 out of 10."""
+    objects = np.repeat(np.arange(10), 100)
+    for outcome in (True, False):
+        estimate = success_rate(np.full(1000, outcome), objects)
+        assert (estimate.low, estimate.high) == wilson_interval(10 * outcome, 10)
