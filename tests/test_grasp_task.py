@@ -354,7 +354,8 @@ def check_only_env_1_ended(task, result):
     assert task.sim.resets == [[0, 1, 2], [1]]
     # and life goes on
     obs, reward, done, extras = task.step(idle(3))
-    assert torch.isfinite(obs["base"]).all() and torch.isfinite(reward).all() and not done.any() and task.num_diverged == 1
+    assert torch.isfinite(obs["base"]).all() and torch.isfinite(reward).all()
+    assert not done.any() and task.num_diverged == 1
     for total in extras["reward_sums"].values():
         assert torch.isfinite(total).all()
 
@@ -493,7 +494,8 @@ def test_a_saved_state_continues_bit_exactly(fresh):
     assert any(w[2].any() for w in wanted)
     for action, (obs, reward, done, extras) in zip(actions[30:], wanted):
         again = task.step(action)
-        assert torch.equal(again[0]["full"], obs["full"]) and torch.equal(again[1], reward) and torch.equal(again[2], done)
+        assert torch.equal(again[0]["full"], obs["full"])
+        assert torch.equal(again[1], reward) and torch.equal(again[2], done)
         assert torch.equal(again[3]["success_once"], extras["success_once"])
         for name, total in extras["reward_sums"].items():
             assert torch.equal(again[3]["reward_sums"][name], total)
