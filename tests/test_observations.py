@@ -194,11 +194,11 @@ def test_turning_the_scene_under_a_fixed_frame_shows(seed, angle):
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_the_base_observation_is_a_prefix_of_the_full_one(preset):
     base, full = (fake_task(4, preset=preset, seed=5, observation=kind) for kind in ("base", "full"))
-    first, second = base.reset(), full.reset()
+    first, second = base.reset()["base"], full.reset()["full"]
     assert first.shape == (4, 153) and second.shape == (4, 227)
     assert torch.equal(first, second[:, :153])
     action = torch.linspace(-1, 1, 96).reshape(4, 24)
-    assert torch.equal(base.step(action)[0], full.step(action)[0][:, :153])
+    assert torch.equal(base.step(action)[0]["base"], full.step(action)[0]["full"][:, :153])
 
 
 def test_observations_are_clipped_at_five():
@@ -210,7 +210,7 @@ def test_observations_are_clipped_at_five():
 
     task = fake_task(2, press, observation="full")
     task.reset()
-    obs = task.step(torch.zeros(2, 24))[0]
+    obs = task.step(torch.zeros(2, 24))[0]["full"]
     assert (block(obs, "fingertip_wrenches")[0] == 5).all() and (block(obs, "fingertip_wrenches")[1] == -5).all()
     assert obs.abs().max() == 5
 

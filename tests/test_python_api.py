@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import pytest
 import torch
 
 from runners import load_policy, make_task
@@ -22,6 +23,7 @@ def test_a_task_and_a_policy_from_python():
     assert "success_once" in extras
 
 
+@pytest.mark.slow
 def test_the_readmes_snippet_runs(monkeypatch):
     (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

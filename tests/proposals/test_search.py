@@ -39,6 +39,7 @@ def found():
     return objects, propose(make_sim, objects, QUICK, num_envs=16)
 
 
+@pytest.mark.slow
 def test_a_box_gets_proposals_that_hold(found):
     objects, records = found
     box = records[0]
@@ -63,6 +64,7 @@ def test_bad_grasps_do_not_hold(found):
     assert torch.isinf(outcomes.slip).all()
 
 
+@pytest.mark.slow
 def test_a_trial_does_not_depend_on_its_neighbours(found):
     box, records = found
     both = ObjectSet([*zoo_trio()[:1], *box])
@@ -216,6 +218,7 @@ def test_objects_with_few_proposals_are_searched_again_and_keep_what_both_found(
     assert [f.count for f in found] == [4, 3, 1], "what is there is not lost"
 
 
+@pytest.mark.slow
 def test_the_command_line(tmp_path, monkeypatch, capsys):
     pytest.importorskip("mujoco.batch")
     out = tmp_path / "out.npz"

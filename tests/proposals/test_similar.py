@@ -40,6 +40,7 @@ def test_an_objects_own_grasps_come_back_as_they_are():
         np.testing.assert_allclose(getattr(back, field.name), getattr(own, field.name)[:3], atol=1e-7)
 
 
+@pytest.mark.slow
 @given(factors=FACTORS)
 def test_the_grasp_centre_keeps_its_place_in_the_box(factors):
     example, larger = example_of(MUG), stretched(MUG, factors)
@@ -76,6 +77,7 @@ def test_a_grasp_from_another_pose_at_rest_does_not_count():
     assert similar_grasps(upright, [], 4) is None
 
 
+@pytest.mark.slow
 def test_grasps_of_a_similar_object_hold_more_often_than_random_ones():
     pytest.importorskip("mujoco.batch")
     objects = starter_objects().select(["box", "can"])

@@ -151,6 +151,7 @@ def test_the_command_clusters_objects(tmp_path, capsys, monkeypatch):
     assert "must end in .png" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_clusters_are_drawn(tmp_path):
     """Every object has a dot, and every centre a star and its picture, for many objects and for few."""
     pytest.importorskip("mujoco")
