@@ -236,7 +236,7 @@ def test_what_one_environment_does_leaves_the_others_bit_identical(make_exact_si
     results = []
     for factor in (1.0, -1.0):
         sim = make_exact_sim(ALIKE)
-        place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+        place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
         for targets, force, torque in random_commands(3, 40):
             force[0] *= factor
             targets[0] *= 0.5 + 0.5 * factor
@@ -250,7 +250,7 @@ def test_a_reset_of_some_environments_leaves_the_others_bit_identical(make_exact
     results = []
     for ids in ([], [0, 2]):
         sim = make_exact_sim(ALIKE, [0, 1, 2, 0])
-        place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+        place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
         for step, commands in enumerate(random_commands(4, 40)):
             sim.step(*commands)
             if step == 20:
@@ -267,11 +267,11 @@ def test_nothing_of_an_episode_is_left_after_a_reset(make_exact_sim):
     """A used environment and a fresh one, put into the same state, go on bit-identically: no velocity, warm start,
     target or force survives."""
     used, fresh = make_exact_sim(ALIKE), make_exact_sim(ALIKE)
-    place(used, height=0.8, object_position=(0.0, -0.05, 0.64))
+    place(used, height=0.72, object_position=(0.0, -0.05, 0.64))
     for commands in random_commands(3, 30, seed=1):
         used.step(*commands)
     for sim in (used, fresh):
-        place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+        place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
     assert torch.equal(snapshot(used), snapshot(fresh))
     for commands in random_commands(3, 30, seed=2):
         used.step(*commands)
@@ -312,7 +312,7 @@ def test_physics_that_breaks_down_is_reported_for_its_environment_and_healed_by_
 def restored(make_exact_sim):
     """A simulator amid contact, another one that was given its state, and commands to go on with."""
     sim, other = make_exact_sim(ALIKE), make_exact_sim(ALIKE)
-    place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+    place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
     commands = list(random_commands(3, 40))
     for c in commands[:20]:
         sim.step(*c)
@@ -350,12 +350,12 @@ def test_a_saved_state_is_a_copy(make_sim):
 def test_objects_change_places_at_a_reset(make_exact_sim):
     """In place, without building anything anew: after it, every environment behaves as one built with that object."""
     sim, built = make_exact_sim(ALIKE, [0, 1, 2, 0]), make_exact_sim(ALIKE, [2, 1, 0, 1])
-    place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+    place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
     for commands in random_commands(4, 10, seed=1):
         sim.step(*commands)
     sim.put_objects(torch.tensor([2, 0, 3]), torch.tensor([0, 2, 1]))
     for s in (sim, built):
-        place(s, height=0.8, object_position=(0.0, -0.05, 0.64))
+        place(s, height=0.72, object_position=(0.0, -0.05, 0.64))
     assert sim.object_index.tolist() == [2, 1, 0, 1]
     for commands in random_commands(4, 30, seed=2):
         sim.step(*commands)
@@ -365,7 +365,7 @@ def test_objects_change_places_at_a_reset(make_exact_sim):
 
 def test_a_saved_state_brings_its_objects_along(make_exact_sim):
     sim, other = make_exact_sim(ALIKE, [0, 1]), make_exact_sim(ALIKE, [2, 2])
-    place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+    place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
     other.set_state(copy.deepcopy(sim.get_state()))
     assert other.object_index.tolist() == [0, 1]
     for commands in random_commands(2, 30):

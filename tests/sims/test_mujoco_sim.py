@@ -104,7 +104,7 @@ def test_the_number_of_threads_changes_nothing():
     results = []
     for threads in (1, 2):
         sim = mujoco_sim(ALIKE, [0, 1, 2, 0, 1], num_threads=threads)
-        place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+        place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
         for commands in random_commands(5, 30):
             sim.step(*commands)
         results.append(snapshot(sim))

@@ -93,7 +93,7 @@ def test_the_captured_graph_computes_what_the_engine_does_call_by_call():
     calls._run = run
     for sim in (graph, calls):
         sim.put_objects(torch.tensor([0]), torch.tensor([2]))
-        place(sim, height=0.8, object_position=(0.0, -0.05, 0.64))
+        place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
     for commands in random_commands(3, 30):
         graph.step(*commands)
         calls.step(*commands)
@@ -214,8 +214,8 @@ def test_every_process_of_several_gpus_has_its_own(monkeypatch, key):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_RANK", "1")
     overrides = ["multi_gpu=True", "experiment=x"]
-    cfg, _ = load_config(overrides)
-    assert cfg.sim_device == cfg.rl_device == "cuda:1"
+    command = load_config(overrides).command
+    assert command.sim_device == command.rl_device == "cuda:1"
     with pytest.raises(UserError, match=f"{key}=cuda:0"):
         load_config([*overrides, f"{key}=cuda:0"])
     monkeypatch.setenv("LOCAL_RANK", "2")
@@ -228,11 +228,11 @@ def test_a_checkpoint_from_another_kind_of_device_starts_new_episodes(tmp_path):
     assert call(tmp_path, *WARP_TINY, "experiment=run").status == 0
     last = tmp_path / "runs" / "run" / "nn" / "last.pth"
     state = torch.load(last, weights_only=True)
-    state["env_state"].update(device="cuda", generator=torch.zeros(16, dtype=torch.uint8))
+    state["training"]["env_state"].update(device="cuda", generator=torch.zeros(16, dtype=torch.uint8))
     torch.save(state, last)
     outcome = call(tmp_path, *WARP_TINY, "experiment=run", f"checkpoint={last}", "max_iterations=3")
     assert outcome.status == 0, outcome.err
-    assert "episodes start anew" in outcome.out
+    assert "episodes start again" in outcome.out
 
 
 def test_without_the_packages_the_extra_is_named(tmp_path, monkeypatch):
@@ -262,14 +262,14 @@ def test_the_automatic_choice(monkeypatch, has_cuda, has_warp, overrides, sim, s
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "warp" and not has_warp else find(name)
     )
-    cfg, said = load_config(overrides)
-    assert cfg.sim.name == sim
-    assert cfg.num_envs == (4096 if scale == "paper" else 256)
-    assert cfg.sim_device == (
+    config = load_config(overrides)
+    assert config.sim_name == sim
+    assert config.command.num_envs == (4096 if scale == "paper" else 256)
+    assert config.command.sim_device == (
         "cuda:0" if sim == "mujoco_warp" and has_cuda and "sim_device=cpu" not in overrides else "cpu"
     )
     if has_cuda and not has_warp:
-        assert "resdex[warp]" in said
+        assert "resdex[warp]" in config.notice
 
 
 @needs_cuda
