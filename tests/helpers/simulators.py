@@ -78,7 +78,7 @@ def cuda_sim(*args, **kwargs):
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU; this machine has none")
 SIMULATORS = [
     pytest.param(mujoco_sim, id="mujoco"),
-    pytest.param(warp_sim, id="mujoco_warp"),
+    pytest.param(warp_sim, id="mujoco_warp", marks=pytest.mark.slow),  # its kernels compile for a minute
     pytest.param(cuda_sim, id="mujoco_warp_on_cuda", marks=needs_cuda),
 ]
 

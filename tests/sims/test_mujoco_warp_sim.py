@@ -14,6 +14,8 @@ from runners.config import load_config
 
 pytest.importorskip("mujoco_warp")
 
+pytestmark = pytest.mark.slow  # kernels compile for a minute
+
 
 def agreement(device):
     from benchmarks import agreement
@@ -189,7 +191,7 @@ def test_a_training_on_warp_resumes_bit_exactly(tmp_path):
             resume = [f"checkpoint={last}"] if last.exists() else []
             outcome = call(folder, *WARP_TINY, "experiment=run", f"max_iterations={iterations}", *resume)
             assert outcome.status == 0, outcome.err
-        weights.append(torch.load(last, weights_only=True)["model"])
+        weights.append(torch.load(last, weights_only=True)["weights"])
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
