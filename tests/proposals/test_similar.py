@@ -91,7 +91,7 @@ def test_grasps_of_a_similar_object_hold_more_often_than_random_ones():
     def held(grasps):
         return int(run_trials(sim, replay_trials(sim, larger, grasps), QUICK_MOTION).held.sum())
 
-    led = [vary_candidates(obj, similar_grasps(obj, examples, 24), 24, rng) for obj in larger]
-    assert held(led) > held([sample_candidates(obj, 24, rng) for obj in larger])
+    led = [vary_candidates(obj, similar_grasps(obj, examples, 96), 96, rng) for obj in larger]
+    assert held(led) > held([sample_candidates(obj, 96, rng) for obj in larger])
     (begun,) = propose(make_sim, larger[:1], config, num_envs=16, examples=examples)
     assert begun.count == 3 and holds(make_sim(larger[:1], 3), larger[:1], [begun.proposals])[0].mean() > 0.6
