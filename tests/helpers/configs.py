@@ -27,9 +27,10 @@ def env_settings(preset: str = "paper", **changes) -> Dict[str, Any]:
     `changes` are camelCase keys; those of `reward` and `start` are changed one by one.
     """
     env = copy.deepcopy(_preset_env(preset))
+    # tests want episodes that start at step 0 and exactly where the paper says, unless they say otherwise
+    env["start"] = dict.fromkeys(env["start"], 0.0)
     for group in ("reward", "start"):
         env[group].update(changes.pop(group, {}))
-    # tests want episodes that start at step 0, unless they say otherwise
     env.update({"staggerEpisodes": False, **changes})
     return env
 
