@@ -21,7 +21,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from benchmarks.tasks import configured_task
 from resdex_tasks.networks.experts import NORMALISED_EPSILON, NORMALISED_LIMIT, ExpertsSpec
 from resdex_tasks.observations import SIZES, narrow
 from runners.config import load_config
@@ -93,7 +92,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         "policy": lambda k: policies[k](obs),
     }
     if not args.no_step:
-        task = configured_task(load_config([*HYPER, "objects.count=44", "seed=1"]), n)
+        task = load_config([*HYPER, "objects.count=44", "seed=1"]).make_task(num_envs=n)
         task.reset()
         calls["control step"] = lambda k: task.step(policies[k](task.obs["full"]).action)
     rows: List[List[str]] = [["", *(f"k = {k}" for k in KS)]]

@@ -32,7 +32,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 from benchmarks.exclusive_timer import ExclusiveTimer
 from benchmarks.report import machine, run, table
 from benchmarks.scripted_grasp import scripted_action
-from benchmarks.tasks import configured_task
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.sims import mujoco_scene as scene
 from resdex_tasks.sims.mujoco_sim import put_objects
@@ -214,10 +213,10 @@ def make_task_and_policy(args: argparse.Namespace) -> Tuple[GraspTask, Callable[
     overrides = [*args.overrides, "sim=mujoco", f"sim.numThreads={args.threads}", "task.env.staggerEpisodes=true"]
     config = load_config([*overrides, f"num_envs={args.num_envs}", f"seed={args.seed}"])
     if not args.checkpoint:
-        task = configured_task(config, args.num_envs)
+        task = config.make_task(num_envs=args.num_envs)
         return task, lambda: scripted_action(task)
     policy = Policy.load(args.checkpoint, config.command.rl_device)
-    task = configured_task(config, args.num_envs, [policy.observation])
+    task = config.make_task(num_envs=args.num_envs, groups=[policy.observation])
     return task, lambda: policy(task.obs[policy.observation]).action
 
 

@@ -30,7 +30,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from benchmarks.tasks import configured_task
 from resdex_tasks.grasp_task import GraspTask
 from runners.config import load_config
 from runners.policies.checkpoint import export
@@ -52,8 +51,8 @@ def compile_part(args: argparse.Namespace) -> str:
     """Seconds to build one simulator, in processes with an empty and with a filled kernel cache."""
     build = (
         "import sys, time; start = time.perf_counter();"
-        "from benchmarks.tasks import configured_task; from runners.config import load_config;"
-        "task = configured_task(load_config(sys.argv[2:]), int(sys.argv[1])); task.reset();"
+        "from runners.config import load_config;"
+        "task = load_config(sys.argv[2:]).make_task(num_envs=int(sys.argv[1])); task.reset();"
         "print(time.perf_counter() - start)"
     )
     rows = [("kernel cache", "environments", "seconds until a simulator stands, imports included")]
@@ -152,7 +151,7 @@ def policy_at_work(args: argparse.Namespace, count: int, worlds: int) -> Tuple[G
     chosen = ["sim=mujoco_warp", f"sim_device={args.device}", "scale=cpu", f"num_envs={worlds}"]
     config = load_config([*chosen, *objects_overrides(count), f"seed={args.seed}"])
     policy = Policy.load(args.checkpoint, config.command.rl_device)
-    task = configured_task(config, worlds, [policy.observation])
+    task = config.make_task(num_envs=worlds, groups=[policy.observation])
     obs = task.reset()
     for _ in range(args.warmup):
         obs, _, _, _ = task.step(policy(obs[policy.observation]).action)

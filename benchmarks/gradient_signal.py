@@ -26,7 +26,6 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.factory import make_objects, make_task
 from resdex_tasks.utils.errors import UserError
 from runners.config import load_config
 from runners.learning import vec_env
@@ -82,11 +81,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, float]:
     said = machine()
     config = load_config(args.overrides)
     start = find_warm_start(config)
-    objects = make_objects(config.objects)
-    command = config.command
-    task = make_task(
-        config.task.env, config.sim_name, config.sim, objects, command.num_envs, command.seed, command.sim_device
-    )
+    command, task = config.command, config.make_task()
     vec_env.register(task, command.rl_device)
     with tempfile.TemporaryDirectory() as folder:
         agent = build_agent(config, start, task, TrainingMonitor(), Path(folder) / "run")

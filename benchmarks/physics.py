@@ -21,7 +21,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from benchmarks.tasks import configured_task
 from resdex_tasks.factory import make_sim
 from resdex_tasks.sims.mujoco_sim import MujocoSim
 from runners.config import load_config
@@ -56,7 +55,7 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, float]:
     fixed = ["task.env.objectSampling=fixed", "task.env.staggerEpisodes=false", "sim=mujoco", "sim.numThreads=1"]
     config = load_config([*args.overrides, *fixed, f"seed={args.seed}"])
     policy = Policy.load(args.checkpoint)
-    task = configured_task(config, args.num_envs, [policy.observation])
+    task = config.make_task(num_envs=args.num_envs, groups=[policy.observation])
     obs = task.reset()
     for _ in range(args.steps):
         obs = task.step(policy(obs[policy.observation]).action)[0]

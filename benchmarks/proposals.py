@@ -29,7 +29,6 @@ from resdex_tasks.proposals.search import MakeSim, strays
 from resdex_tasks.proposals.trials import FULL_MOTION, holds, reach_into_objects, replay_trials, run_trials
 from resdex_tasks.utils.rotations import rotation_angle
 from runners.config import load_config
-from runners.objects.propose import simulator
 
 ENOUGH = 8
 """Proposals that hold of an object that is well provided for."""
@@ -94,7 +93,7 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     objects = make_objects(config.objects)
     torch.set_num_threads(1)  # the simulator has the cores
     held, shifts, begun = replay(
-        simulator(config), objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees
+        config.make_sim, objects, args.num_envs, args.batch, args.seed, args.millimetres, args.degrees
     )
     print(hardware)
     print(

@@ -1,5 +1,6 @@
-"""Who runs it: learning, policies, evaluation, the pipeline, the objects tool, films; and the way in from Python.
+"""Who runs it: learning, policies, evaluation, the pipeline, the objects tool, films; and the way in from Python:
 
+```python
 from runners import load_policy, make_task
 
 task = make_task("ResDexHyper", num_envs=16)
@@ -7,6 +8,7 @@ policy = load_policy("hyper_stage2")
 obs = task.reset()
 for _ in range(200):
     obs, reward, done, extras = task.step(policy(obs[policy.observation]).action)
+```
 """
 
 import os
@@ -32,21 +34,10 @@ def make_task(name: str, **settings: Any) -> "GraspTask":
     Raises:
         UserError: a key or value does not fit.
     """
-    from resdex_tasks.factory import make_objects, make_task
     from resdex_tasks.utils.overrides import Overrides
     from runners.config import load_config
 
-    config = load_config(Overrides().having({"task": name, **settings}))
-    command = config.command
-    return make_task(
-        config.task.env,
-        config.sim_name,
-        config.sim,
-        make_objects(config.objects),
-        command.num_envs,
-        command.seed,
-        command.sim_device,
-    )
+    return load_config(Overrides().having({"task": name, **settings})).make_task()
 
 
 def load_policy(name: Union[str, "Path"], device: str = "cpu") -> "Policy":

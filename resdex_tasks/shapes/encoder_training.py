@@ -2,11 +2,9 @@
 
 import hashlib
 import math
-import platform
 import sys
 import time
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -27,6 +25,7 @@ from resdex_tasks.shapes.encoder import (
 )
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
+from resdex_tasks.utils.versions import versions
 
 STATE_FORMAT = "resdex-encoder-training-1"
 POOL = 2048
@@ -153,7 +152,7 @@ def train_encoder(
         "settings": asdict(settings),
         "losses_mm": [round(1000 * LENGTH_UNIT * loss, 4) for loss in losses],
         "seconds": round(seconds, 1),
-        "versions": _versions(),
+        "versions": versions("resdex", "torch", "numpy", "scipy"),
     }
     encoder = finished(network.cpu(), objects, settings, training)
     write_encoder(out / "encoder.pth", encoder)
@@ -227,16 +226,6 @@ def _pool(objects: ObjectSet, seed: int) -> Tensor:
 def _hash_of(objects: ObjectSet) -> str:
     """A hash that changes with any object's shape, and with their order."""
     return hashlib.sha256("".join(shape_hash(obj) for obj in objects).encode()).hexdigest()[:12]
-
-
-def _versions() -> Dict[str, str]:
-    out = {"python": platform.python_version()}
-    for name in ("resdex", "torch", "numpy", "scipy"):
-        try:
-            out[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return out
 
 
 class _Progress:

@@ -16,9 +16,12 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from resdex_tasks.grasp_task import TaskConfig
+from resdex_tasks import factory
+from resdex_tasks.grasp_task import GraspTask, TaskConfig
+from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.sources import ObjectsConfig, read_objects_config
 from resdex_tasks.observations import layout
+from resdex_tasks.sims.base import GraspSim
 from resdex_tasks.sims.registry import read_sim_config, simulator_entry
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
@@ -122,6 +125,31 @@ class RunConfig:
         params = copy.deepcopy(dict(self.params))
         params["config"].update(config)
         return params
+
+    def make_sim(self, objects: ObjectSet, num_envs: int) -> GraspSim:
+        """The configured simulator, see `factory.make_sim`."""
+        wrist, device = self.task.env.wrist, self.command.sim_device
+        return factory.make_sim(self.sim_name, self.sim, objects, num_envs, wrist, device)
+
+    def make_task(
+        self,
+        objects: Optional[ObjectSet] = None,
+        num_envs: Optional[int] = None,
+        seed: Optional[int] = None,
+        groups: Optional[Sequence[str]] = None,
+        env: Optional[TaskConfig] = None,
+    ) -> GraspTask:
+        """The configured task, see `factory.make_task`. What is not given is as configured."""
+        return factory.make_task(
+            self.task.env if env is None else env,
+            self.sim_name,
+            self.sim,
+            factory.make_objects(self.objects) if objects is None else objects,
+            self.command.num_envs if num_envs is None else num_envs,
+            self.command.seed if seed is None else seed,
+            self.command.sim_device,
+            groups,
+        )
 
     def changed(self, values: Mapping[str, Any], without: Sequence[str] = ()) -> "RunConfig":
         """The configuration of another run: this command line with other values, and some keys not given."""

@@ -6,7 +6,7 @@ from typing import Dict, List, Mapping, Optional, Sequence
 
 from torch import Tensor
 
-from resdex_tasks.factory import make_objects, make_task
+from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.utils.errors import UserError
@@ -43,8 +43,7 @@ def evaluation_task(
         groups: the observation groups that the policies see; default: the task's own.
     """
     env = replace(config.task.env, stagger_episodes=False, object_sampling="fixed")
-    command = config.command
-    return make_task(env, config.sim_name, config.sim, objects, num_envs, command.seed, command.sim_device, groups)
+    return config.make_task(objects, num_envs, groups=groups, env=env)
 
 
 def evaluate(task: GraspTask, policy: Policy, object_index: Tensor, seed: int) -> Summary:

@@ -15,7 +15,7 @@ import torch
 from rl_games.torch_runner import Runner
 
 from resdex_tasks import networks
-from resdex_tasks.factory import make_objects, make_task
+from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.utils.errors import UserError
@@ -106,13 +106,13 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
 
 
 def _make_task(config: RunConfig, objects: ObjectSet, seed: int) -> GraspTask:
-    env, num_envs = config.task.env, config.command.num_envs
-    if num_envs < len(objects) and env.object_sampling == "fixed":
+    num_envs = config.command.num_envs
+    if num_envs < len(objects) and config.task.env.object_sampling == "fixed":
         raise UserError(
             f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; "
             "task.env.objectSampling=random draws one at every reset"
         )
-    return make_task(env, config.sim_name, config.sim, objects, num_envs, seed, config.command.sim_device)
+    return config.make_task(objects, seed=seed)
 
 
 def build_agent(

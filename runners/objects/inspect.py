@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from resdex_tasks.factory import make_objects, make_sim
+from resdex_tasks.factory import make_objects
 from resdex_tasks.objects import loading
 from resdex_tasks.objects.geometry.surface import shape_hash
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
@@ -72,8 +72,7 @@ def contact_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
 
 def grasp_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
     """(H, W, 3) uint8: the hand in the first proposal of every object."""
-    run = load_config(["sim=mujoco"])
-    sim = make_sim(run.sim_name, run.sim, ObjectSet(objects), len(objects), run.task.env.wrist)
+    sim = load_config(["sim=mujoco"]).make_sim(ObjectSet(objects), len(objects))
     placed = [place_grasps(obj, obj.proposals.take(np.arange(1))) for obj in objects]
     object_pose, root_pose, joint_pos = (torch.cat(poses).float() for poses in zip(*placed))
     sim.reset(torch.arange(len(objects)), root_pose, joint_pos, object_pose)

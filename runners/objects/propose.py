@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from resdex_tasks.factory import make_objects, make_sim
+from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.proposals.file import SHIPPED_PROPOSALS, ObjectProposals, read_proposals, write_proposals
 from resdex_tasks.proposals.search import MakeSim, SearchConfig, propose
-from resdex_tasks.sims.base import GraspSim
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import check_can_write
 from resdex_tasks.utils.mappings import flat
@@ -105,16 +104,6 @@ def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any])
         )
 
 
-def simulator(config: RunConfig) -> MakeSim:
-    """How the configured simulator is built for a set of objects."""
-
-    def make(objects: ObjectSet, num_envs: int) -> GraspSim:
-        wrist = config.task.env.wrist
-        return make_sim(config.sim_name, config.sim, objects, num_envs, wrist, config.command.sim_device)
-
-    return make
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="file to fill, .npz; what is in it already is kept")
     for name, default in asdict(SearchConfig()).items():
@@ -150,7 +139,7 @@ def command(args: argparse.Namespace) -> None:
     like = SHIPPED_PROPOSALS if args.like == SHIPPED else args.like and Path(args.like).expanduser()
     found = run(
         args.out,
-        simulator(config),
+        config.make_sim,
         objects,
         search_config,
         args.num_envs,

@@ -1,7 +1,9 @@
 """A policy that plays: a network with its weights, and nothing else.
 
+```python
 policy = Policy.load("hyper_stage2")
-action, weights = policy(observation)        # (N, 227) -> (N, 24) in [-1, 1], (N, 4)
+action, weights = policy(observation)  # (N, 227) -> (N, 24) in [-1, 1], (N, 4)
+```
 """
 
 import contextlib

@@ -1,6 +1,8 @@
 """A wall of films: one episode with each of several objects, side by side in one GIF.
 
+```sh
 python -m runners.viewer.wall --out wall.gif checkpoint=hyper_stage2 "objects.names=[mug-0003,pear-0024]"
+```
 """
 
 import argparse
@@ -21,10 +23,10 @@ from runners.config import RunConfig, load_config
 from runners.evaluation.rollout import run_episodes
 from runners.evaluation.run import evaluation_task
 from runners.policies.policy import Policy
+from runners.viewer.film import STEPS_PER_FRAME
 
 SIZE = 200
 """pixels of a film, each way."""
-STEPS_PER_FRAME = 4
 
 
 def film_wall(config: RunConfig, path: Path, columns: int, last_step: int) -> List[str]:

@@ -98,8 +98,9 @@ class ResDexPipeline:
         config = load_config(overrides)
         self._config, self._plain_config = config.objects, dict(config.plain["objects"])
         self._made: List[Tuple[ObjectsConfig, ObjectSet]] = []
-        if settings.encoder not in (TRAIN, SOURCE):
-            read_encoder(settings.encoder)  # refused before anything is made
+        named = settings.encoder not in (TRAIN, SOURCE)
+        self._named_encoder = read_encoder(settings.encoder) if named else None
+        """Read, or refused, before anything is made."""
 
     # Objects, codes, clusters (Sec. 4.3)
 
@@ -185,12 +186,12 @@ class ResDexPipeline:
                     about = {"source": self._plain_config, "command": self.settings.command}
                     training = EncoderTraining(**self.settings.encoder_training)
                     train_encoder(objects, training, (folder / ENCODER).parent, about=about)
-                encoder = read_encoder(str(folder / ENCODER) if trains else name)
+                encoder = self._named_encoder or read_encoder(str(folder / ENCODER))
                 file = CodeFile(encoder.id, tuple(objects.names), shapes, cached_codes(objects, encoder))
             write_codes(folder / "codes.npz", file)
 
-        known = name if name in (TRAIN, SOURCE) else read_encoder(name).id
-        settings = {"encoder": known, **self.settings.encoder_training}
+        encoder_id = name if self._named_encoder is None else self._named_encoder.id
+        settings = {"encoder": encoder_id, **self.settings.encoder_training}
         outputs = ["codes.npz", ENCODER] if trains else ["codes.npz"]
         return self.workspace.step("codes", "encode the objects' shapes", fill, outputs, settings, inputs, _made_by())
 
