@@ -72,6 +72,7 @@ def test_evaluation_is_reproducible_from_its_seed(folder):
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
 def test_several_splits_of_the_zoo_are_evaluated_in_one_run(folder):
     splits = "objects.split=[train,unseen_object,unseen_category]"
     outcome, result = evaluated(folder, "objects=zoo", splits, "objects.count=2", "num_episodes=3", "num_envs=5")

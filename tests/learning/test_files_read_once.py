@@ -10,6 +10,8 @@ from helpers.command_line import STAGE1, STAGE2, TINY, call, train
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from runners.policies.checkpoint import Checkpoint, shipped_policies
 
+pytestmark = pytest.mark.slow  # every test trains
+
 SMALL = tuple(o for o in TINY if not o.startswith("max_iterations"))
 
 

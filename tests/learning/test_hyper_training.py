@@ -18,6 +18,8 @@ from runners.policies.checkpoint import Checkpoint
 from runners.policies.experts import stack_experts
 from runners.policies.policy import Policy
 
+pytestmark = pytest.mark.slow  # every test trains
+
 HYPER = (*STAGE1, "experts=[e0.pth,e1.pth]")
 """A first stage in a folder of `at_experts`."""
 

@@ -24,6 +24,8 @@ from runners.learning.train import ALGORITHMS, TrainingResult
 from runners.learning.train import train as train_in_python
 from runners.policies.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.slow  # every test trains
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 

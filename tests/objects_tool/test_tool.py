@@ -83,6 +83,7 @@ def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
     assert chosen[0] == "box" and chosen[-1] == "mug"
 
 
+@pytest.mark.slow
 def test_show_draws_the_hand_where_the_proposal_has_it(capsys, tmp_path):
     pytest.importorskip("mujoco.batch")
 

@@ -353,6 +353,7 @@ def test_resuming_with_another_task_trains_or_says_why_not(tmp_path, override):
         assert_one_sentence(outcome, override.split("=")[0].split(".")[-1])
 
 
+@pytest.mark.slow
 def test_normalisation_that_the_checkpoint_lacks_is_refused(tmp_path):
     train(tmp_path, "train.params.config.normalize_input=false")
     outcome = call(tmp_path, *TINY, "experiment=run", "checkpoint=runs/run/nn/last.pth", "max_iterations=4")
@@ -422,6 +423,7 @@ def test_evaluation_takes_the_observation_from_the_checkpoint(tmp_path):
 # The part that is shipped
 
 
+@pytest.mark.slow
 def test_an_exported_policy_plays_like_its_training_checkpoint(trained, tmp_path):
     last = trained / "nn" / "last.pth"
     checkpoints.export(str(last), str(tmp_path / "policy.pth"))

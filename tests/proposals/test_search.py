@@ -49,6 +49,7 @@ def test_a_box_gets_proposals_that_hold(found):
     assert held.mean() > 0.7
 
 
+@pytest.mark.slow
 def test_bad_grasps_do_not_hold(found):
     objects, records = found
     good = records[0].proposals

@@ -116,6 +116,7 @@ def test_turned_examples_are_turned_by_rotations():
 # Training
 
 
+@pytest.mark.slow
 def test_a_training_learns_and_resumes_as_if_never_interrupted(tmp_path):
     whole = train_encoder(STARTER, TINY, tmp_path / "whole", TINY_SIZES)
     losses = whole.training["losses_mm"]
@@ -398,6 +399,7 @@ def test_any_source_takes_its_codes_from_an_encoder(tmp_path):
         make_objects({"source": "starter", "codes": 5})
 
 
+@pytest.mark.slow
 def test_the_commands_train_and_encode(tmp_path, capsys):
     few = ["objects=starter", "objects.names=[box,mug]"]
     out, codes = tmp_path / "run", tmp_path / "codes.npz"
