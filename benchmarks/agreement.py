@@ -99,7 +99,7 @@ def compare_steps(cpu: GraspTask, warp: GraspTask, policy: Policy, num_states: i
     obs = cpu.reset()
     warp.reset()
     while sum(len(o) for o in objects) < num_states:
-        action = policy(obs[policy.observation]).action
+        action = policy(obs).action
         load_into_warp(cpu, warp)
         obs, reward, done, _ = cpu.step(action)
         _, warp_reward, warp_done, _ = warp.step(action)
@@ -136,7 +136,7 @@ def compare_contacts(cpu: GraspTask, warp: GraspTask, policy: Policy, num_steps:
                     same.setdefault(kind, []).append(len(a) == len(b))
                     if len(a) == len(b):
                         depths.setdefault(kind, []).append(max(abs(x - y) for x, y in zip(a, b)))
-        obs, _, _, _ = cpu.step(policy(obs[policy.observation]).action)
+        obs, _, _, _ = cpu.step(policy(obs).action)
     rows = [("touching geoms", "pairs", "as many contacts in both", "depth differs by, median", "99 %", "largest")]
     for kind, flags in sorted(same.items()):
         values = depths.get(kind, [np.nan])
@@ -158,9 +158,9 @@ def make_tasks(args: argparse.Namespace) -> Tuple[GraspTask, GraspTask, Policy]:
     sizes = "scale=cpu", f"num_envs={args.num_envs}", f"seed={args.seed}"
     config = load_config([*args.overrides, "sim=mujoco", "sim_device=cpu", *sizes])
     policy, objects = Policy.load(args.checkpoint, config.command.rl_device), make_objects(config.objects)
-    cpu = evaluation_task(config, objects, args.num_envs, [policy.observation])
+    cpu = evaluation_task(config, objects, args.num_envs, policy.groups)
     config = load_config([*args.overrides, "sim=mujoco_warp", f"sim_device={args.device}", *sizes])
-    return cpu, evaluation_task(config, objects, args.num_envs, [policy.observation]), policy
+    return cpu, evaluation_task(config, objects, args.num_envs, policy.groups), policy
 
 
 def step_table(differences: Dict[str, Tensor]) -> str:

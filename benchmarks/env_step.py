@@ -216,8 +216,8 @@ def make_task_and_policy(args: argparse.Namespace) -> Tuple[GraspTask, Callable[
         task = config.make_task(num_envs=args.num_envs)
         return task, lambda: scripted_action(task)
     policy = Policy.load(args.checkpoint, config.command.rl_device)
-    task = config.make_task(num_envs=args.num_envs, groups=[policy.observation])
-    return task, lambda: policy(task.obs[policy.observation]).action
+    task = config.make_task(num_envs=args.num_envs, groups=policy.groups)
+    return task, lambda: policy(task.obs).action
 
 
 def parse(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:

@@ -91,7 +91,7 @@ def measure_steps(args: argparse.Namespace, count: int, worlds: int) -> Tuple[st
     touching = float((task.sim.state().fingertip_wrenches.abs().sum(-1) > 0).any(1).float().mean())
     start, actions, states = task.get_state(), [], []
     for _ in range(args.steps):
-        actions.append(policy(task.obs[policy.observation]).action)
+        actions.append(policy(task.obs).action)
         task.pre_physics_step(actions[-1])
         # the state that the step ended in, with its commands: as good a start for the bare engine as the one before
         states.append({name: array.clone() for name, array in task.sim.arrays.items()})
@@ -151,10 +151,10 @@ def policy_at_work(args: argparse.Namespace, count: int, worlds: int) -> Tuple[G
     chosen = ["sim=mujoco_warp", f"sim_device={args.device}", "scale=cpu", f"num_envs={worlds}"]
     config = load_config([*chosen, *objects_overrides(count), f"seed={args.seed}"])
     policy = Policy.load(args.checkpoint, config.command.rl_device)
-    task = config.make_task(num_envs=worlds, groups=[policy.observation])
+    task = config.make_task(num_envs=worlds, groups=policy.groups)
     obs = task.reset()
     for _ in range(args.warmup):
-        obs, _, _, _ = task.step(policy(obs[policy.observation]).action)
+        obs, _, _, _ = task.step(policy(obs).action)
     return task, policy
 
 

@@ -55,10 +55,10 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, float]:
     fixed = ["task.env.objectSampling=fixed", "task.env.staggerEpisodes=false", "sim=mujoco", "sim.numThreads=1"]
     config = load_config([*args.overrides, *fixed, f"seed={args.seed}"])
     policy = Policy.load(args.checkpoint)
-    task = config.make_task(num_envs=args.num_envs, groups=[policy.observation])
+    task = config.make_task(num_envs=args.num_envs, groups=policy.groups)
     obs = task.reset()
     for _ in range(args.steps):
-        obs = task.step(policy(obs[policy.observation]).action)[0]
+        obs = task.step(policy(obs).action)[0]
     touching = (task.sim.state().fingertip_wrenches[..., :3].norm(dim=-1) > 0.05).any(dim=1)
     kept = touching.nonzero()[:, 0]
     state = task.sim.get_state()["integration"][kept].numpy()

@@ -1,9 +1,10 @@
-"""Shares of a real training's time: physics, observation + reward + reset, inference, PPO update, and the rest.
+"""Shares of a training's time: physics, observation + reward + reset, clouds, inference, teacher, update, the rest.
 
 What is measured: `runners.learning.train.train`, as `python train.py` runs it, over whole iterations (rollout, update,
 statistics and what else a loop turn does). The clock is put around the methods from outside: `GraspSim.step` is physics
 (with copying its controls in), what else `GraspVecEnv.step` does is observation, reward and reset, `get_action_values`
-and `get_values` of the agent are inference, what `train_epoch` does after the rollout is the update. What is in none of
+and `get_values` of the agent are inference, what `train_epoch` does after the rollout is the update; of a student's
+training, `observe` of its clouds and the calls of its teacher are shares of their own. What is in none of
 them (the experience buffer, statistics, TensorBoard, the progress line, checkpoints) is 'other'; the shares add up to
 100 %.
 
@@ -28,15 +29,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, in
 from benchmarks.exclusive_timer import ExclusiveTimer
 from benchmarks.report import machine, run, table
 from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.vision.cameras import CameraClouds
+from resdex_tasks.vision.clouds import ObjectClouds
 from runners.config import load_config
-from runners.learning.ppo import ResDexPPO
+from runners.learning.agent import ResDexAgent
+from runners.learning.dagger import ResDexDagger
 from runners.learning.train import train
 from runners.learning.vec_env import GraspVecEnv
 from runners.policies.checkpoint import Checkpoint
+from runners.policies.policy import Policy
 
-PHYSICS, ENVIRONMENT, INFERENCE = "physics", "observation, reward, reset", "inference"
-UPDATE, OTHER = "PPO update", "other"
-SHARES = (PHYSICS, ENVIRONMENT, INFERENCE, UPDATE, OTHER)
+PHYSICS, ENVIRONMENT, CLOUDS = "physics", "observation, reward, reset", "clouds"
+INFERENCE, TEACHER, UPDATE, OTHER = "inference", "teacher", "update", "other"
+SHARES = (PHYSICS, ENVIRONMENT, CLOUDS, INFERENCE, TEACHER, UPDATE, OTHER)
 
 
 class Measurement:
@@ -64,13 +69,18 @@ class Measurement:
 
         GraspVecEnv.__init__ = constructed
         self.timer.wrap(GraspVecEnv, "step", ENVIRONMENT)
-        self.timer.wrap(ResDexPPO, "get_action_values", INFERENCE)
-        self.timer.wrap(ResDexPPO, "get_values", INFERENCE)
-        self.timer.wrap(ResDexPPO, "play_steps", OTHER)
-        self.timer.wrap(ResDexPPO, "train_epoch", UPDATE)
-        train_epoch = ResDexPPO.train_epoch
+        for kind in (ObjectClouds, CameraClouds):
+            self.timer.wrap(kind, "observe", CLOUDS)
+        self.timer.wrap(Policy, "__call__", TEACHER)  # a training plays no other
+        for agent in (ResDexAgent, ResDexDagger):
+            self.timer.wrap(agent, "get_action_values", INFERENCE)
+        self.timer.wrap(ResDexAgent, "get_values", INFERENCE)
+        self.timer.wrap(ResDexAgent, "play_steps", OTHER)
+        self.timer.wrap(ResDexDagger, "collect", OTHER)
+        self.timer.wrap(ResDexAgent, "train_epoch", UPDATE)
+        train_epoch = ResDexAgent.train_epoch
 
-        def counted(agent: ResDexPPO) -> Any:
+        def counted(agent: ResDexAgent) -> Any:
             if self._started == self.first:
                 self.timer.reset()
             elif self._started == self.last:
@@ -81,7 +91,7 @@ class Measurement:
             self._started += 1
             return train_epoch(agent)
 
-        ResDexPPO.train_epoch = counted
+        ResDexAgent.train_epoch = counted
 
 
 @contextlib.contextmanager
@@ -144,6 +154,8 @@ def main(argv: Optional[Sequence[str]] = None) -> Dict[str, float]:
     )
     rows = [("share", "%", "ms per iteration")]
     for name in SHARES:
+        if seconds[name] == 0 and name in (CLOUDS, TEACHER):
+            continue
         rows.append((name, f"{100 * seconds[name] / total:.1f}", f"{1000 * seconds[name] / args.iterations:.1f}"))
     rows.append(("all", "100.0", f"{1000 * total / args.iterations:.1f}"))
     print(table(rows))

@@ -7,7 +7,7 @@ import torch
 from resdex_tasks.grasp_task import GraspTask, TaskConfig
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.sources import ObjectsConfig, read_objects_config
-from resdex_tasks.observations import layout
+from resdex_tasks.observations import VIEWS, layout
 from resdex_tasks.proposals.file import with_proposals
 from resdex_tasks.shapes.codes import cached_codes, with_codes
 from resdex_tasks.shapes.encoder import read_encoder
@@ -69,12 +69,12 @@ def make_task(
         device: cpu or cuda:N.
         num_envs: environments; object i stands in environments i, i + len(objects), ...
         seed: of everything random in the task.
-        groups: the observation groups that it returns; default: `config.observation`.
+        groups: the observation groups that it returns; default: those of `config.observation`.
 
     Raises:
         UserError: the engine is not there, or an observation needs codes that the objects lack.
     """
-    groups = tuple(groups or (config.observation,))
+    groups = tuple(groups or VIEWS[config.observation])
     if any("object_code" in layout(group) for group in groups):
         _check_codes(objects)
     sim = make_sim(sim_name, sim_config, objects, num_envs, config.wrist, device)

@@ -16,11 +16,13 @@ from resdex_tasks import rewards
 from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
 from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
-from resdex_tasks.observations import SIZES, full_observation, narrow
+from resdex_tasks.observations import CLOUD, VIEWS, full_observation, layout, narrow
 from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim, Overflow, WristLaw
 from resdex_tasks.utils.config_reader import bounds
 from resdex_tasks.utils.rotations import axis_quat, quat_mul, quat_rotate, rotate_yaw, yaw_quat
 from resdex_tasks.utils.tensors import constant
+from resdex_tasks.vision.cameras import make_clouds
+from resdex_tasks.vision.config import VisionConfig
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,8 @@ class TaskConfig:
     """`task.env`"""
 
     num_envs: int = field(metadata=bounds(at_least=1))
-    observation: str = field(metadata=bounds(choices=tuple(SIZES)))
-    """Observation group of the policy: 'base' without geometry, 'full' with it."""
+    observation: str = field(metadata=bounds(choices=tuple(VIEWS)))
+    """What the policy sees: 'base' without geometry, 'full' with it, 'vision' a cloud of points on the object."""
     episode_length: int = field(metadata=bounds(at_least=1))
     """Control steps; no early end."""
     goal_height: float = field(metadata=bounds(above=0))
@@ -69,6 +71,7 @@ class TaskConfig:
     stagger_episodes: bool
     """Start the very first episodes at random steps, so that resets spread over time."""
     start: StartConfig
+    vision: VisionConfig
     reward: rewards.RewardConfig
     wrist: WristLaw
 
@@ -95,7 +98,11 @@ class GraspTask:
         objects: the set that `sim.object_index` points into.
         config: settings.
         seed: of everything random in the task.
-        groups: the observation groups that `step` and `reset` return; default: the policy's own, `config.observation`.
+        groups: the observation groups that `step` and `reset` return; default: what the policy sees,
+            `config.observation`.
+
+    Raises:
+        UserError: the groups have a cloud, and an object has no points for it.
     """
 
     def __init__(
@@ -103,8 +110,9 @@ class GraspTask:
     ) -> None:
         self.sim, self.objects, self.config = sim, objects, config
         self.num_envs, self.device = sim.num_envs, sim.device
-        self.groups = tuple(groups or (config.observation,))
-        self.num_obs, self.num_actions = SIZES[config.observation], NUM_ACTIONS
+        self.groups = tuple(groups or VIEWS[config.observation])
+        self.num_obs = sum(layout(config.observation, config.vision.num_points).values())
+        self.num_actions = NUM_ACTIONS
         self.generator = torch.Generator(device=self.device).manual_seed(seed)
 
         n, device = self.num_envs, self.device
@@ -123,7 +131,9 @@ class GraspTask:
         self.rest_height = torch.zeros(n, device=device)
         self.reward_sums = {name: torch.zeros(n, device=device) for name in config.reward.terms}
         self.num_diverged = 0
-        self.obs = {group: torch.zeros(n, SIZES[group], device=device) for group in self.groups}
+        self.clouds = make_clouds(objects, config.vision, n, device, seed) if CLOUD in self.groups else None
+        """Where the observation group `cloud` comes from; None: no policy sees it."""
+        self.obs: Dict[str, Tensor] = {}
 
     def _load_proposals(self) -> None:
         """All proposals of all objects as one table; `_first[i]` and `_count[i]` find those of object i."""
@@ -158,6 +168,8 @@ class GraspTask:
         every = torch.arange(self.num_envs, device=self.device)
         if seed is not None:
             self.generator.manual_seed(seed)
+            if self.clouds is not None:
+                self.clouds.generator.manual_seed(seed)
         if object_index is not None:
             if self.config.object_sampling != "fixed":
                 raise ValueError("the task draws objects itself: object_sampling must be 'fixed'")
@@ -210,6 +222,8 @@ class GraspTask:
             joint_pos=torch.zeros(n, len(JOINTS), device=self.device),
             object_pose=torch.cat((obj, object_quat), dim=1),
         )
+        if self.clouds is not None:
+            self.clouds.draw(env_ids)
         self.rest_height[env_ids] = TABLE_HEIGHT + self._rest_height[proposal]
         self.actions[env_ids] = 0
         self.progress[env_ids] = 0
@@ -284,12 +298,24 @@ class GraspTask:
         return self._codes[self.sim.object_index]
 
     def observe(self, groups: Sequence[str]) -> Dict[str, Tensor]:
-        """Observation groups of the current state, clipped: name -> (N, size)."""
-        full = full_observation(
-            self.sim.state(), self.sim.joint_limits, self.yaw, self.actions, self.goal, self.object_code
-        )
-        clip = self.config.clip_observations
-        return {group: narrow(full, group).clamp(-clip, clip) for group in groups}
+        """Observation groups of the current state, clipped: name -> (N, size), or (N, P, 3) for a cloud."""
+        state, clip = self.sim.state(), self.config.clip_observations
+        full = full_observation(state, self.sim.joint_limits, self.yaw, self.actions, self.goal, self.object_code)
+        seen = {group: narrow(full, group) for group in groups if group != CLOUD}
+        if CLOUD in groups:
+            if self.clouds is None:
+                raise ValueError("this task was made without the group 'cloud'")
+            seen[CLOUD] = self.clouds.observe(self.sim, self.yaw)
+        return {group: seen[group].clamp(-clip, clip) for group in groups}
+
+    def seen_points(self, env_id: int) -> Optional[Tensor]:
+        """The cloud (P, 3) that was observed last in an environment, m, in the world frame; None without clouds."""
+        if CLOUD not in self.obs:
+            return None
+        points = self.obs[CLOUD][env_id]
+        if self.config.vision.frame == "world":
+            return points
+        return rotate_yaw(points, self.yaw[env_id].cos(), self.yaw[env_id].sin())
 
     def health(self) -> Health:
         """What went wrong so far."""
@@ -306,6 +332,7 @@ class GraspTask:
             "num_diverged": self.num_diverged,
             "obs": {group: value.clone() for group, value in self.obs.items()},
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
+            "clouds": None if self.clouds is None else self.clouds.get_state(),
             **{name: getattr(self, name).clone() for name in self._SAVED},
         }
 
@@ -316,6 +343,8 @@ class GraspTask:
         self.num_diverged = state["num_diverged"]
         self.obs = {group: value.clone().to(self.device) for group, value in state["obs"].items()}
         self.reward_sums = {name: total.clone().to(self.device) for name, total in state["reward_sums"].items()}
+        if self.clouds is not None:
+            self.clouds.set_state(state["clouds"])
         for name in self._SAVED:
             setattr(self, name, state[name].clone().to(self.device))
 

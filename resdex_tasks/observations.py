@@ -5,7 +5,7 @@ the hand started the episode, so that nothing depends on how the scene is turned
 """
 
 from dataclasses import dataclass
-from typing import Dict, Tuple
+from typing import Dict, Mapping, Tuple
 
 import torch
 from torch import Tensor
@@ -62,11 +62,31 @@ SIZES: Dict[str, int] = {group: BLOCKS[last].slice.stop for group, last in _LAST
 """Observation group -> its size. `proprioception` (147): the paper's J and the last action. `base` (153): what a
 geometry-unaware base policy sees, these and the object's position (Sec. 4.1). `full` (227): what the hyper-policy sees.
 """
+CLOUD = "cloud"
+"""The observation group of points on the object, (N, P, 3), `vision`."""
+VIEWS: Dict[str, Tuple[str, ...]] = {"base": ("base",), "full": ("full",), "vision": ("proprioception", CLOUD)}
+"""What a policy may see -> the observation groups that this is made of."""
 
 
-def layout(group: str) -> Dict[str, int]:
-    """The blocks of an observation group: name -> size, in order."""
-    return {name: block.size for name, block in BLOCKS.items() if block.start < SIZES[group]}
+def layout(view: str, num_points: int = 0) -> Dict[str, int]:
+    """The blocks of what a policy sees, or of a group: name -> size, in order.
+
+    Args:
+        num_points: of the cloud, where there is one.
+    """
+    blocks: Dict[str, int] = {}
+    for group in VIEWS.get(view, (view,)):
+        if group == CLOUD:
+            blocks[CLOUD] = 3 * num_points
+        else:
+            blocks.update({name: block.size for name, block in BLOCKS.items() if block.start < SIZES[group]})
+    return blocks
+
+
+def joined(observations: Mapping[str, Tensor], view: str) -> Tensor:
+    """What a policy sees as one row of numbers: its groups (N, ...), one after the other. (N, size)"""
+    parts = [observations[group].flatten(1) for group in VIEWS[view]]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def narrow(observation: Tensor, group: str) -> Tensor:

@@ -7,7 +7,7 @@ task = make_task("ResDexHyper", num_envs=16)
 policy = load_policy("hyper_stage2")
 obs = task.reset()
 for _ in range(200):
-    obs, reward, done, extras = task.step(policy(obs[policy.observation]).action)
+    obs, reward, done, extras = task.step(policy(obs).action)
 ```
 """
 

@@ -15,6 +15,8 @@ from runners.learning.train import LAST, TrainingResult, train
 from runners.policies.policy import Policy
 from runners.viewer.film import film
 
+VISION = "ResDexVision"
+"""The task in which a student that sees imitates the hyper-policy."""
 STAGE_2 = "_stage2"
 """Ending of the name of the folder of a second stage that follows a first."""
 NOT_INHERITED_KEYS = ("stage1", "checkpoint", "experiment", "experts")
@@ -25,8 +27,10 @@ EVALUATED_OBJECTS, EVALUATED_EPISODES = 132, 500
 USAGE = """\
 python train.py [key=value ...]
 
-  task=ResDexBase               what to learn (cfg/task): ResDexBase, ResDexHyper (both stages), ResDexHyperStage2
+  task=ResDexBase               what to learn (cfg/task): ResDexBase, ResDexHyper (both stages), ResDexHyperStage2,
+                                ResDexVision
   experts=[FILE,FILE]           the base experts of a hyper-policy; default: the shipped ones
+  teacher=FILE                  whom ResDexVision imitates; default: hyper_stage2
   objects=starter               which objects (cfg/objects)
   num_envs=  seed=  max_iterations=  sim_device=  rl_device=  experiment=  preset=paper|official
   checkpoint=FILE               resume a training
@@ -84,13 +88,15 @@ def _train(config: RunConfig, objects: Optional[ObjectSet] = None) -> None:
         film(config, Policy.load(config.read(result.last)), result.folder, result.objects)
     if config.task.next is not None:
         _train_next(config, result, follows)
-    elif follows and config.task.stage is not None:
+    elif follows and (config.task.stage is not None or config.imitates):
         print(f"\nevaluation of {result.last}")
         changes = {"test": True, "checkpoint": str(result.last), "experiment": result.folder.name}
         on_splits = _on_all_splits(config)
         _evaluate(
             config.changed({**on_splits, **changes}, without=NOT_INHERITED_KEYS), None if on_splits else result.objects
         )
+        if config.mixes:
+            print(f"what follows: python train.py task={VISION} teacher={result.last}")
 
 
 def _train_next(config: RunConfig, result: TrainingResult, follows: bool) -> None:

@@ -25,9 +25,19 @@ ENGINE_FILES = {
     "resdex_tasks/rendering/raycast.py",
 }
 ROOT_FILES = {
+    "resdex_tasks/vision": {"clouds.py"},
     "resdex_tasks": {"grasp_task.py", "observations.py", "rewards.py", "factory.py"},
     "runners": {"launch.py"},
-    "runners/learning": {"train.py", "ppo.py", "hyper_ppo.py", "vec_env.py", "monitor.py", "warm_start.py"},
+    "runners/learning": {
+        "train.py",
+        "agent.py",
+        "ppo.py",
+        "hyper_ppo.py",
+        "dagger.py",
+        "vec_env.py",
+        "monitor.py",
+        "warm_start.py",
+    },
     "runners/policies": {"checkpoint.py", "policy.py", "experts.py"},
     "runners/config": {"run_config.py", "machine.py", "rl_games_params.py"},
     "runners/pipeline": {"__main__.py", "workspace.py", "settings.py", "report.py"},

@@ -16,7 +16,7 @@ def test_a_task_and_a_policy_from_python():
     policy = load_policy("hyper_stage2")
     obs = task.reset()
     for _ in range(5):
-        action, weights = policy(obs[policy.observation])
+        action, weights = policy(obs)
         obs, *_, extras = task.step(action)
     assert action.shape == (4, 24) and action.abs().max() <= 1
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(4))

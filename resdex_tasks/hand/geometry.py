@@ -6,7 +6,9 @@ from functools import lru_cache
 from typing import List, NamedTuple, Tuple
 
 import numpy as np
+import torch
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
 from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS, asset_root
 
@@ -68,6 +70,26 @@ def hand_spheres(joint_pos: np.ndarray) -> Spheres:
     return Spheres(_placed(shapes, joint_pos), np.concatenate([s.radii for s in shapes]), np.concatenate(fingers))
 
 
+class FingerSpheres:
+    """The spheres of the fingers for many hands at once, in float32 on any device."""
+
+    def __init__(self, device: torch.device) -> None:
+        shapes = [_joined([]) if body.finger == PALM else body.filling for body in _bodies()]
+        self._chain = Chain(shapes, torch.float32, device)
+        self.radii = torch.tensor(np.concatenate([s.radii for s in shapes]), dtype=torch.float32, device=device)
+        """(S,) m"""
+
+    def __call__(self, joint_pos: Tensor) -> Tensor:
+        """(N, S, 3) m, in the frame of the hand's root, of joint positions (N, 22), rad."""
+        return self._chain(joint_pos)
+
+
+def palm_boxes() -> np.ndarray:
+    """(B, 2, 3) lowest and highest corner of the palm's boxes, m, in the frame of the hand's root."""
+    corners = _bodies()[0].hull.centres.reshape(-1, 8, 3)
+    return np.stack([corners.min(axis=1), corners.max(axis=1)], axis=1)
+
+
 def hand_hull(rotation: np.ndarray, translation: np.ndarray, joint_pos: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
     """Spheres whose hull, body by body, is the hand's collision shape: they give its extent in any direction.
 
@@ -99,24 +121,58 @@ def joint_ranges() -> np.ndarray:
 
 def _placed(shapes: List[_Shape], joint_pos: np.ndarray) -> np.ndarray:
     """(P, S, 3) centres of the bodies' shapes in the palm's frame."""
-    count = len(joint_pos)
-    turns: List[np.ndarray] = []
-    places: List[np.ndarray] = []
-    centres: List[np.ndarray] = []
-    for body, shape in zip(_bodies(), shapes):
-        if body.parent < 0:
-            turn, place = np.broadcast_to(np.eye(3), (count, 3, 3)), np.zeros((count, 3))
-        else:
-            above = turns[body.parent]
-            place = places[body.parent] + above @ body.position
-            angle = joint_pos[:, body.joint, None, None]
-            # Rodrigues' formula: matrices, as scipy's rotations take three times as long for a few hands
-            own = np.eye(3) + np.sin(angle) * body.cross + (1 - np.cos(angle)) * (body.cross @ body.cross)
-            turn = above @ (body.rotation @ own)
-        turns.append(turn)
-        places.append(place)
-        centres.append(shape.centres @ turn.transpose(0, 2, 1) + place[:, None])
-    return np.concatenate(centres, axis=1)
+    chain = Chain(shapes, torch.float64, torch.device("cpu"))
+    return chain(torch.from_numpy(np.asarray(joint_pos, dtype=np.float64))).numpy()
+
+
+class _Link(NamedTuple):
+    """A `_Body` as tensors, with points that are fixed to it."""
+
+    parent: int
+    joint: int
+    position: Tensor
+    rotation: Tensor
+    cross: Tensor
+    centres: Tensor
+    """(S, 3) m"""
+
+
+class Chain:
+    """Forward kinematics of the hand: where points that are fixed to its bodies are.
+
+    Args:
+        shapes: for each body, the points in its frame.
+    """
+
+    def __init__(self, shapes: List[_Shape], dtype: torch.dtype, device: torch.device) -> None:
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)
+
+        self._links = [
+            _Link(b.parent, b.joint, tensor(b.position), tensor(b.rotation), tensor(b.cross), tensor(shape.centres))
+            for b, shape in zip(_bodies(), shapes)
+        ]
+
+    def __call__(self, joint_pos: Tensor) -> Tensor:
+        """(P, S, 3) in the palm's frame, of joint positions (P, 22), rad."""
+        turns: List[Tensor] = []
+        places: List[Tensor] = []
+        centres: List[Tensor] = []
+        sines, rests = joint_pos.sin()[..., None, None], (1 - joint_pos.cos())[..., None, None]
+        for link in self._links:
+            one = torch.eye(3, dtype=link.position.dtype, device=link.position.device)
+            if link.parent < 0:
+                turn, place = one.expand(len(joint_pos), 3, 3), link.position.new_zeros(len(joint_pos), 3)
+            else:
+                above = turns[link.parent]
+                place = places[link.parent] + above @ link.position
+                # Rodrigues' formula
+                own = one + sines[:, link.joint] * link.cross + rests[:, link.joint] * (link.cross @ link.cross)
+                turn = above @ (link.rotation @ own)
+            turns.append(turn)
+            places.append(place)
+            centres.append(link.centres @ turn.transpose(1, 2) + place[:, None])
+        return torch.cat(centres, dim=1)
 
 
 @lru_cache(maxsize=None)

@@ -7,7 +7,7 @@ from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
 from resdex_tasks.objects.meshes import mesh_objects
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.objects.zoo import zoo_objects
+from resdex_tasks.objects.zoo import SIZES, zoo_objects
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 
@@ -53,9 +53,10 @@ class ZooConfig(ObjectsConfig):
     categories: Optional[List[str]] = None
     count: Optional[int] = field(default=None, metadata=bounds(at_least=1))
     seed: int = field(default=0, metadata=bounds(at_least=0))
+    sizes: str = field(default="small", metadata=bounds(choices=tuple(SIZES)))
 
     def make(self) -> ObjectSet:
-        return zoo_objects(self.split, self.categories, self.names, self.count, self.seed)
+        return zoo_objects(self.split, self.categories, self.names, self.count, self.seed, self.sizes)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ HORIZON, ZENITH = np.array([0.955, 0.955, 0.95]), np.array([0.88, 0.915, 0.95])
 """sRGB of the background at the bottom and at the top of the picture."""
 CHECKER_CELL, CHECKER_CONTRAST = 0.05, 0.035
 """m; relative change of colour on fixed level surfaces such as tables, which gives a picture its scale."""
+DOT_RADIUS, DOT_COLOUR = 0.004, (10, 110, 160)
+"""Of a point drawn over a picture: fraction of the picture's height; sRGB."""
 UNSET_RGBA = (0.5, 0.5, 0.5, 1.0)
 """MuJoCo's default geom colour: a geom that has it takes its material's colour, if any."""
 
@@ -61,6 +63,7 @@ def render(
     height: int = 240,
     geomgroup: Optional[Sequence[int]] = None,
     supersample: int = 1,
+    points: Optional[np.ndarray] = None,
 ) -> np.ndarray:
     """Render a scene. The same input gives the same picture.
 
@@ -69,6 +72,7 @@ def render(
         width, height: size of the picture, pixels.
         geomgroup: up to 6 flags, which of MuJoCo's geom groups to draw (the others are hidden); None draws all.
         supersample: rays per pixel along each axis; 2 smooths edges at two to three times the cost.
+        points: (P, 3) m, world frame, drawn over the scene as dots.
 
     Returns:
         (height, width, 3) uint8, sRGB.
@@ -91,23 +95,51 @@ def render(
             fade = _fade(camera, point)[..., None]
             linear[hit] = (surface * (1 - fade) + sky * fade)[hit]
     blocks = np.clip(linear, 0, 1).reshape(height, supersample, width, supersample, 3)
-    return np.rint(255 * blocks.mean((1, 3)) ** (1 / 2.2)).astype(np.uint8)
+    image = np.rint(255 * blocks.mean((1, 3)) ** (1 / 2.2)).astype(np.uint8)
+    return image if points is None else with_points(image, camera, points)
 
 
 def camera_rays(camera: Camera, width: int, height: int) -> np.ndarray:
     """(height, width, 3) unit vectors through the pixels' centres, top row first, world frame."""
     if np.allclose(camera.target, camera.position):
         raise ValueError("the camera's target must differ from its position")
+    forward, right, up = _axes(camera)
+    scale = np.tan(np.radians(camera.fov) / 2)
+    x = ((np.arange(width) + 0.5) * 2 - width) / height * scale
+    y = (1 - (np.arange(height) + 0.5) * 2 / height) * scale
+    return _unit(forward + x[None, :, None] * right + y[:, None, None] * up)
+
+
+def with_points(image: np.ndarray, camera: Camera, points: np.ndarray) -> np.ndarray:
+    """A copy of the camera's picture (H, W, 3) with points (P, 3), world frame, m, as dots, whatever is before them."""
+    height, width = image.shape[:2]
+    forward, right, up = _axes(camera)
+    offsets = np.asarray(points, float) - camera.position
+    depth = offsets @ forward
+    offsets, depth = offsets[depth > 1e-6], depth[depth > 1e-6]
+    scale = np.tan(np.radians(camera.fov) / 2) * depth
+    x = (offsets @ right / scale * height + width) / 2 - 0.5
+    y = (1 - offsets @ up / scale) * height / 2 - 0.5
+    radius = max(1.0, DOT_RADIUS * height)
+    # how much of each pixel near a dot the dot covers
+    reach = np.arange(-np.ceil(radius) - 1, np.ceil(radius) + 2)
+    columns, rows = (np.rint(v)[:, None, None] + r for v, r in ((x, reach[None, None]), (y, reach[None, :, None])))
+    columns, rows = np.broadcast_arrays(columns, rows)
+    cover = np.clip(radius + 0.5 - np.hypot(columns - x[:, None, None], rows - y[:, None, None]), 0, 1)
+    inside = (columns >= 0) & (columns < width) & (rows >= 0) & (rows < height)
+    dots = np.zeros((height, width))
+    np.maximum.at(dots, (rows[inside].astype(int), columns[inside].astype(int)), cover[inside])
+    return np.rint(image * (1 - dots[..., None]) + np.array(DOT_COLOUR) * dots[..., None]).astype(np.uint8)
+
+
+def _axes(camera: Camera) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unit vectors: where the camera looks, right and up in its picture."""
     forward = _unit(np.subtract(camera.target, camera.position).astype(float))
     right = np.cross(forward, [0.0, 0.0, 1.0])
     if np.linalg.norm(right) < 1e-6:  # straight up or down: any heading is upright, take world x to the right
         right = np.array([1.0, 0.0, 0.0])
     right = _unit(right)
-    up = np.cross(right, forward)
-    scale = np.tan(np.radians(camera.fov) / 2)
-    x = ((np.arange(width) + 0.5) * 2 - width) / height * scale
-    y = (1 - (np.arange(height) + 0.5) * 2 / height) * scale
-    return _unit(forward + x[None, :, None] * right + y[:, None, None] * up)
+    return forward, right, np.cross(right, forward)
 
 
 class _Caster:

@@ -6,18 +6,21 @@ All tensors are float32 on `device` with the environment as first axis (N).
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
-from typing import List
+from typing import List, Optional
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from resdex_tasks.utils.config_reader import bounds
+from resdex_tasks.utils.errors import UserError
 
 TABLE_HEIGHT = 0.6
 """m, A.1: the table is 60 cm tall."""
 OBJECT_DENSITY = 500.0
 """kg / m^3"""
+SURFACE_TOLERANCE = 1e-3
+"""m: a ray that ends this near to a point has reached it (`GraspSim.sees`)."""
 CONTROL_HZ = 60
 """Actions per simulated second."""
 
@@ -139,6 +142,20 @@ class GraspSim(ABC):
             env_ids: (n,) int64; object_index: (n,) int64.
         """
 
+    def sees(self, eyes: Tensor, points: Tensor) -> Tensor:
+        """Whether nothing lies between a camera and a point on the object's surface, by the engine's own rays.
+
+        Args:
+            eyes: (C, 3) of the cameras, points: (N, K, 3), both in the world frame, m.
+
+        Returns:
+            (N, C, K) bool.
+
+        Raises:
+            UserError: the engine has no rays.
+        """
+        raise UserError("this simulator casts no rays: task.env.vision.camera.occlusion=fast does without")
+
     @abstractmethod
     def get_state(self) -> dict:
         """Everything needed to continue, as a dict of tensors (for checkpoints): bit-exactly on a CPU. A GPU adds
@@ -149,10 +166,13 @@ class GraspSim(ABC):
         """Inverse of `get_state`."""
 
     @abstractmethod
-    def render(self, env_id: int, width: int, height: int, closeup: bool = False) -> np.ndarray:
+    def render(
+        self, env_id: int, width: int, height: int, closeup: bool = False, points: Optional[Tensor] = None
+    ) -> np.ndarray:
         """(height, width, 3) uint8 image of one environment. Needs no screen.
 
         closeup: aim at hand and object, wherever they are, instead of the middle of the scene.
+        points: (P, 3) m, world frame, drawn over the scene as dots.
         """
 
     def overflows(self) -> List[Overflow]:

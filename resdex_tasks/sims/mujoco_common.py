@@ -113,7 +113,9 @@ class MujocoGraspSim(GraspSim):
             qpos[:, start + 3 : start + 7] = pose[:, 3:][:, XYZW_TO_WXYZ]
         return qpos
 
-    def render(self, env_id: int, width: int, height: int, closeup: bool = False) -> np.ndarray:
+    def render(
+        self, env_id: int, width: int, height: int, closeup: bool = False, points: Optional[Tensor] = None
+    ) -> np.ndarray:
         if self._visual_scene is None:
             self._visual_scene = build_scene(self._objects, self.physics, self.wrist_law, 1 / CONTROL_HZ, visual=True)
         model = self._visual_scene.show(int(self.object_index[env_id]))
@@ -121,7 +123,8 @@ class MujocoGraspSim(GraspSim):
         data.qpos[:] = self._raw_state()[0][env_id].cpu().numpy()
         mujoco.mj_kinematics(model, data)
         camera = self._closeup(env_id) if closeup else VIEW
-        return raycast.render(model, data, camera, width, height, VISIBLE_GROUPS, supersample=2)
+        dots = None if points is None else points.cpu().numpy()
+        return raycast.render(model, data, camera, width, height, VISIBLE_GROUPS, supersample=2, points=dots)
 
     def _closeup(self, env_id: int) -> raycast.Camera:
         """`VIEW` moved, but not turned, to where hand and object are, and opened just so far that both fit."""

@@ -9,7 +9,7 @@ from mujoco.batch import Batch
 from torch import Tensor
 
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.sims.base import SimState, WristLaw
+from resdex_tasks.sims.base import SURFACE_TOLERANCE, SimState, WristLaw
 from resdex_tasks.sims.mujoco_common import MujocoGraspSim
 from resdex_tasks.sims.mujoco_config import MujocoSimConfig
 from resdex_tasks.sims.mujoco_scene import Scene
@@ -22,6 +22,11 @@ BROKEN = [
 ]
 """Warnings after which MuJoCo has put the simulation back to its default state."""
 
+UNUSED_GROUP = 5
+"""Geom group of the slots that an object has no piece for: rays pass through them."""
+SOLID_GROUPS = [1, 1, 1, 1, 1, 0]
+"""Geom groups that stop rays."""
+
 
 def put_objects(batch: Batch, scene: Scene, sim_ids: np.ndarray, object_index: np.ndarray) -> None:
     """Give simulations `sim_ids` (n,) of a batch of `scene.model` the objects `object_index` (n,) of the set."""
@@ -29,6 +34,7 @@ def put_objects(batch: Batch, scene: Scene, sim_ids: np.ndarray, object_index: n
         batch.expand(field)[sim_ids, scene.rows[field]] = table[object_index]
     for field in ("geom_contype", "geom_conaffinity"):
         batch.expand(field)[sim_ids, scene.rows["geom_dataid"]] = scene.used[object_index]
+    batch.expand("geom_group")[sim_ids, scene.rows["geom_dataid"]] = np.where(scene.used[object_index], 0, UNUSED_GROUP)
 
 
 class MujocoSim(MujocoGraspSim):
@@ -80,6 +86,16 @@ class MujocoSim(MujocoGraspSim):
         self.batch.forward(ids, stage=POSITION_AND_VELOCITY)
         self._warnings = self.batch.warning[:, BROKEN, 1].sum(axis=1)
         self._state = None
+
+    def sees(self, eyes: Tensor, points: Tensor) -> Tensor:
+        rays = points[:, None] - eyes[:, None]  # (N, C, K, 3)
+        n, cameras, count, _ = rays.shape
+        origins = eyes[:, None].expand(n, cameras, count, 3)
+        flat = [part.reshape(n, -1, 3).double().numpy() for part in (origins, rays)]
+        reached = torch.from_numpy(self.batch.ray(*flat, geomgroup=SOLID_GROUPS)[0]).reshape(
+            n, cameras, count
+        )  # as fractions of the rays
+        return reached >= 1 - SURFACE_TOLERANCE / rays.norm(dim=-1)
 
     def put_objects(self, env_ids: Tensor, object_index: Tensor) -> None:
         put_objects(self.batch, self.scene, env_ids.numpy(), object_index.numpy())

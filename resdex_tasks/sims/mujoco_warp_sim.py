@@ -16,7 +16,7 @@ import warp as wp
 from torch import Tensor
 
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.sims.base import Overflow, WristLaw
+from resdex_tasks.sims.base import SURFACE_TOLERANCE, Overflow, WristLaw
 from resdex_tasks.sims.mujoco_common import MujocoGraspSim
 from resdex_tasks.sims.mujoco_config import MujocoWarpSimConfig
 from resdex_tasks.sims.mujoco_scene import Scene
@@ -35,6 +35,10 @@ OVERFLOWS = {
 }
 """What was dropped -> the engine's flags that say so, and what to change. Its other flags tell of the solver stopping
 after its iterations, as it shall, or of features that the scene has not."""
+ALL_GROUPS = wp.types.vector(length=6, dtype=int)(-1)
+"""The engine's mark of rays that any geom stops."""
+FAR = -1000.0
+"""m, along each axis: out of sight."""
 SAVED = ("qpos", "qvel", "qacc_warmstart", "ctrl", "xfrc_applied", "sensordata")
 """What the next step depends on, and what was sensed in the last one."""
 
@@ -86,6 +90,7 @@ class MujocoWarpSim(MujocoGraspSim):
             self.data = mjw.make_data(model, self.num_envs, nconmax=self.max_contacts, njmax=self.max_constraints)
         self.arrays = {name: wp.to_torch(getattr(self.data, name)) for name in SAVED}
         self._wrist_wrench = self.arrays["xfrc_applied"][:, self._root_body]
+        self._geom_type = torch.as_tensor(model.geom_type, device=self.device)
         self._overflow = wp.to_torch(self.data.overflow)
         flags = [int(flag) for flag, _ in OVERFLOWS.values()]
         self._overflow_flags = torch.tensor(flags, dtype=torch.int32, device=self.device)
@@ -183,6 +188,36 @@ class MujocoWarpSim(MujocoGraspSim):
         self.arrays["qpos"][env_ids] = self._qpos_of(root_pose, joint_pos, object_pose)
         self.arrays["ctrl"][env_ids] = joint_pos[:, self._actuated]
         self._run(self._observe_graph)
+
+    def sees(self, eyes: Tensor, points: Tensor) -> Tensor:
+        rays = points[:, None] - eyes[:, None]  # (N, C, K, 3)
+        n, cameras, count, _ = rays.shape
+        origins = eyes[:, None].expand(n, cameras, count, 3)
+        size = (n, cameras * count)
+        dist, geom = torch.empty(size, device=self.device), torch.empty(size, dtype=torch.int32, device=self.device)
+        length = rays.norm(dim=-1, keepdim=True)
+        unit = rays / length  # which the engine's rays have to be
+        normal, no_body = torch.empty(*size, 3, device=self.device), torch.full_like(geom[0], -1)
+        vectors = [wp.from_torch(v.reshape(*size, 3).contiguous(), dtype=wp.vec3) for v in (origins, unit, normal)]
+        # the engine looks up the mesh of a slot that is absent here: it gets one, out of sight
+        meshes, places = self._fields["geom_dataid"], wp.to_torch(self.data.geom_xpos)
+        absent = (meshes[:n] < 0) & (self._geom_type == mujoco.mjtGeom.mjGEOM_MESH)
+        kept = meshes.clone()
+        meshes[:n][absent], places[absent] = 0, FAR
+        with wp.ScopedDevice(self.warp_device):
+            mjw.rays(
+                self.model,
+                self.data,
+                *vectors[:2],
+                ALL_GROUPS,
+                True,
+                wp.from_torch(no_body),
+                wp.from_torch(dist),
+                wp.from_torch(geom),
+                vectors[2],
+            )
+        meshes.copy_(kept)
+        return dist.reshape(n, cameras, count) >= length[..., 0] - SURFACE_TOLERANCE
 
     def put_objects(self, env_ids: Tensor, object_index: Tensor) -> None:
         for field, table in self._tables.items():

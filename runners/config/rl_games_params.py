@@ -5,6 +5,7 @@ from typing import Any, Dict, List, Mapping, Optional, Union
 
 from resdex_tasks.networks.experts import ACTIVATIONS
 from resdex_tasks.networks.hyper import MixtureConfig
+from resdex_tasks.networks.point_cloud import PointCloudConfig
 from resdex_tasks.utils.config_reader import bounds, check_known, read_config
 from resdex_tasks.utils.errors import UserError
 
@@ -49,6 +50,22 @@ class PpoParams:
     save_frequency: int = field(metadata=bounds(at_least=1))
     games_to_track: int = field(metadata=bounds(at_least=1))
     print_stats: bool
+
+
+@dataclass(frozen=True)
+class DaggerParams:
+    """`train.params.config`: the keys of `ResDexDagger`."""
+
+    buffer_steps: int = field(metadata=bounds(at_least=1))
+    updates: int = field(metadata=bounds(at_least=1))
+    minibatch_steps: int = field(metadata=bounds(at_least=1))
+    clamp_labels: bool
+    final_learning_rate: float = field(metadata=bounds(above=0))
+    huber_delta: Optional[float] = field(metadata=bounds(above=0))
+    position_coef: float = field(metadata=bounds(at_least=0))
+    teacher_share: float = field(metadata=bounds(at_least=0, at_most=1))
+    final_teacher_share: float = field(metadata=bounds(at_least=0, at_most=1))
+    teacher_decay: float = field(metadata=bounds(at_least=0, at_most=1))
 
 
 @dataclass(frozen=True)
@@ -123,6 +140,9 @@ def check_params(params: Mapping[str, Any]) -> None:
         check_known(part, _group(params, where), where)
     if "mixture" in params["network"]:
         read_config(MixtureConfig, params["network"]["mixture"], "train.params.network.mixture")
+    if "cloud" in params["network"]:
+        read_config(PointCloudConfig, params["network"]["cloud"], "train.params.network.cloud")
+        check_known(DaggerParams, _group(params, "train.params.config"), "train.params.config")
     config = params["config"]
     batch = config["num_actors"] * config["horizon_length"]
     if batch % config["minibatch_size"]:

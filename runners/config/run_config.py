@@ -64,6 +64,7 @@ class CommandSettings:
     max_iterations: Optional[int] = field(metadata=bounds(at_least=1))
     experts: Union[str, List[str]]
     stage1: str
+    teacher: str
     follow_up: bool
     sim_device: str
     rl_device: str
@@ -109,7 +110,7 @@ class RunConfig:
         group, config = self.task.env.observation, self.params["config"]
         return PolicySpec(
             group,
-            layout(group),
+            layout(group, self.task.env.vision.num_points),
             copy.deepcopy(dict(self.params["network"])),
             bool(config["normalize_input"]),
             bool(config["normalize_value"]),
@@ -119,6 +120,11 @@ class RunConfig:
     def mixes(self) -> bool:
         """Whether it trains a hyper-policy."""
         return "mixture" in self.params["network"]
+
+    @property
+    def imitates(self) -> bool:
+        """Whether it trains a student of a teacher's."""
+        return self.params["algo"]["name"] == "resdex_dagger"
 
     def rl_games_params(self, **config: Any) -> Dict[str, Any]:
         """A copy of `params` for rl_games to write in, with these values in its `config`."""

@@ -80,7 +80,7 @@ def run_episodes(
     running = torch.arange(n, device=device) < count
     obs = task.reset(object_index, seed)
     while running.any():
-        action, mixed = policy(obs[policy.observation])
+        action, mixed = policy(obs)
         if mixed is not None:
             # an ended environment goes on with another episode, which is nobody's
             mixed = torch.where(running[:, None], mixed.to(device), torch.zeros((), device=device))

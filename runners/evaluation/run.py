@@ -15,8 +15,8 @@ from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig
 from runners.evaluation import files, gallery, tables
 from runners.evaluation.progress import EpisodeProgress
-from runners.evaluation.rollout import play
-from runners.evaluation.summary import EvaluationResult, Summary, schedule, summarise
+from runners.evaluation.rollout import Episodes, play
+from runners.evaluation.summary import EvaluationResult, Summary, compare, schedule, summarise
 from runners.policies.checkpoint import Checkpoint
 from runners.policies.policy import Policy
 
@@ -51,12 +51,15 @@ def evaluate(task: GraspTask, policy: Policy, object_index: Tensor, seed: int) -
 
     Shows a progress bar. The same seed and number of environments give the same result.
     """
+    return summarise(_played(task, policy, object_index, seed), object_index, task.objects)
+
+
+def _played(task: GraspTask, policy: Policy, object_index: Tensor, seed: int) -> Episodes:
     progress = EpisodeProgress(len(object_index), task.num_envs, task.config.episode_length)
     try:
-        episodes = play(task, policy, object_index, seed, progress.step, progress.batch_ended)
+        return play(task, policy, object_index, seed, progress.step, progress.batch_ended)
     finally:
         progress.close()
-    return summarise(episodes, object_index, task.objects)
 
 
 def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) -> Evaluation:
@@ -77,20 +80,27 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
     files.check_writable(folder)
     _print_differences(checkpoint, config)
 
-    policy = Policy.load(checkpoint, command.rl_device)
+    policy, teacher = Policy.load(checkpoint, command.rl_device), _teacher_of(checkpoint, config)
     objects = make_objects(config.objects) if objects is None else objects
     index = schedule(objects, command.episodes_per_object, command.num_episodes)
     # as few rounds as the number of environments allows, and no more environments than these need
     rounds = -(-len(index) // command.num_envs)
-    task = evaluation_task(config, objects, -(-len(index) // rounds), [policy.observation])
+    task = evaluation_task(config, objects, -(-len(index) // rounds), policy.groups)
     print(f"{len(index)} episodes of {len(objects)} objects, {task.num_envs} at a time", flush=True)
-    summary = evaluate(task, policy, index, command.seed)
+    episodes = _played(task, policy, index, command.seed)
     for overflow in task.health().overflows:
         if overflow.count:
             print(f"warning: {overflow}")
+    policies, beside = {name: policy}, None
+    if teacher is not None:
+        print(f"the same episodes by its teacher {teacher.name}", flush=True)
+        policies[teacher.name] = Policy.load(teacher, command.rl_device)
+        teachers_task = evaluation_task(config, objects, task.num_envs, policies[teacher.name].groups)
+        theirs = _played(teachers_task, policies[teacher.name], index, command.seed)
+        beside = compare(teacher.name, episodes, theirs, index, objects)
     experts = checkpoint.spec.experts
     result = EvaluationResult(
-        summary=summary,
+        summary=summarise(episodes, index, objects),
         checkpoint=checkpoint.name,
         seed=command.seed,
         num_envs=task.num_envs,
@@ -98,12 +108,36 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
         experts=None if experts is None else list(experts.objects),
         versions=versions(),
         settings={key: config.plain[key] for key in ("task", "sim", "objects")},
+        teacher=beside,
     )
     print("\n" + "\n\n".join(tables.summary_tables(name, result)) + "\n")
-    columns = final_grasps(config, {name: policy}, gallery.chosen_objects(objects, command.seed))
+    columns = final_grasps(config, policies, gallery.chosen_objects(objects, command.seed))
     written = files.write(folder, name, result, columns, run)
     print(f"written to {folder}/: {', '.join(written)}")
     return Evaluation(result, policy, objects, folder)
+
+
+def _teacher_of(checkpoint: Checkpoint, config: RunConfig) -> Optional[Checkpoint]:
+    """The teacher of a student, or the one that `teacher=` names; None where there is none, or `teacher=` is empty.
+
+    Raises:
+        UserError: `teacher=` names no checkpoint.
+    """
+    learned_from, command = checkpoint.made_by.teacher, config.command
+    given = bool(config.overrides.get("teacher")) or command.teacher == ""
+    if not learned_from or command.teacher == "":
+        return None
+    name = command.teacher if given else str(learned_from["name"])
+    try:
+        teacher = config.read(name)
+    except UserError as error:
+        if given:
+            raise
+        print(f"note: without its teacher: {error}")
+        return None
+    if teacher.id != learned_from["id"]:
+        print(f"note: {name} is another policy than the teacher that {checkpoint.name} learned from")
+    return teacher
 
 
 def final_grasps(
@@ -112,7 +146,7 @@ def final_grasps(
     """The columns of a gallery: the end of one episode with each object, the same starts for every policy."""
     columns = {}
     for name, policy in policies.items():
-        task = evaluation_task(config, objects, len(objects), [policy.observation])
+        task = evaluation_task(config, objects, len(objects), policy.groups)
         columns[name] = gallery.final_grasps(task, policy, config.command.seed)
     return columns
 

@@ -44,6 +44,28 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class GapRow:
+    """A student and its teacher on the same episodes of a split, or of all."""
+
+    name: str
+    episodes: int
+    teacher_once: Estimate
+    teacher_at_end: Estimate
+    gap_once: Estimate
+    """Student minus teacher."""
+    gap_at_end: Estimate
+
+
+@dataclass(frozen=True)
+class TeacherResult:
+    """What a student's teacher makes of the student's episodes (Table 3)."""
+
+    checkpoint: str
+    splits: List[GapRow]
+    all: GapRow
+
+
+@dataclass(frozen=True)
 class EvaluationResult:
     """The content of evaluation.json."""
 
@@ -58,6 +80,8 @@ class EvaluationResult:
     versions: Dict[str, str]
     settings: Dict[str, Any]
     """The configuration's groups task, sim and objects."""
+    teacher: Optional[TeacherResult] = None
+    """Of a student whose teacher was at hand."""
 
     def to_json(self) -> Dict[str, Any]:
         """Plain values."""
@@ -68,13 +92,22 @@ class EvaluationResult:
         """The inverse of `to_json`."""
         summary = content["summary"]
         rows = {key: [_row(row) for row in summary[key]] for key in ("splits", "categories", "objects")}
-        own = {f.name: content[f.name] for f in fields(cls) if f.name != "summary"}
-        return cls(summary=Summary(all=_row(summary["all"]), **rows), **own)
+        own = {f.name: content[f.name] for f in fields(cls) if f.name not in ("summary", "teacher")}
+        teacher = content.get("teacher")
+        if teacher is not None:
+            splits = [_gap_row(row) for row in teacher["splits"]]
+            teacher = TeacherResult(teacher["checkpoint"], splits, _gap_row(teacher["all"]))
+        return cls(summary=Summary(all=_row(summary["all"]), **rows), teacher=teacher, **own)
 
 
 def _row(values: Mapping[str, Any]) -> SuccessRow:
     names = ("success_once", "success_at_end", "quality")
     return SuccessRow(**{**values, **{key: values[key] and Estimate(**values[key]) for key in names}})
+
+
+def _gap_row(values: Mapping[str, Any]) -> GapRow:
+    estimates = {key: Estimate(**value) for key, value in values.items() if isinstance(value, dict)}
+    return GapRow(**{**values, **estimates})
 
 
 def schedule(objects: Sequence[GraspObject], per_object: int, per_split: Optional[int] = None) -> Tensor:
@@ -138,3 +171,29 @@ def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspO
             row(obj.name, chosen, category=obj.category, split=obj.split) for obj, chosen in per_object if chosen.any()
         ],
     )
+
+
+def compare(
+    name: str, student: Episodes, teacher: Episodes, object_index: Tensor, objects: Sequence[GraspObject]
+) -> TeacherResult:
+    """A student beside the teacher `name`: the same episodes, played by both.
+
+    Args:
+        object_index: (E,) int64, the object of each episode.
+    """
+
+    def row(title: str, chosen: Tensor) -> GapRow:
+        index = object_index[chosen].numpy()
+        estimates = {}
+        for measure in ("once", "at_end"):
+            ours, theirs = (getattr(e, f"success_{measure}")[chosen].numpy() for e in (student, teacher))
+            estimates[f"teacher_{measure}"] = success_rate(theirs, index)
+            gap = mean((ours.astype(float) - theirs.astype(float)).tolist(), index.tolist())
+            assert gap is not None  # every row has episodes
+            estimates[f"gap_{measure}"] = gap
+        return GapRow(name=title, episodes=int(chosen.sum()), **estimates)
+
+    every = torch.ones_like(object_index, dtype=torch.bool)
+    members = {split: torch.tensor([obj.split == split for obj in objects])[object_index] for split in SPLITS}
+    splits = [row(split, chosen) for split, chosen in members.items() if chosen.any()]
+    return TeacherResult(name, splits, row("all", every))

@@ -12,7 +12,7 @@ from resdex_tasks.objects.object_set import SPLITS
 from resdex_tasks.utils.tables import markdown_table
 from runners.evaluation import paper_results
 from runners.evaluation.intervals import Estimate
-from runners.evaluation.summary import EvaluationResult, SuccessRow
+from runners.evaluation.summary import EvaluationResult, SuccessRow, TeacherResult
 
 Results = Union[EvaluationResult, Sequence[EvaluationResult]]
 
@@ -71,6 +71,8 @@ def summary_tables(name: str, result: EvaluationResult) -> List[str]:
     summary = result.summary
     several = len(summary.splits) > 1
     tables = [success_table({name: result})] if several else []
+    if result.teacher is not None:
+        tables.append(teacher_table(name, result, result.teacher))
     few = len(summary.objects) <= MANY_OBJECTS
     totals = [*(summary.splits if several else []), summary.all]
     totals = [replace(row, name=f"**{SPLIT_TITLES.get(row.name, row.name)}**") for row in totals]
@@ -111,6 +113,8 @@ def evaluation_report(name: str, result: EvaluationResult, images: Sequence[Tupl
             "",
             rows_table([*summary.splits, total], "split"),
         ]
+    if result.teacher is not None:
+        lines += ["", "## Beside its teacher", "", teacher_table(name, result, result.teacher)]
     lines += ["", "## Categories", "", rows_table([*summary.categories, total], "category")]
     if len(summary.objects) <= MANY_OBJECTS:
         lines += ["", "## Objects", "", rows_table([*summary.objects, total], "object")]
@@ -141,6 +145,20 @@ def success_table(
     for name, values in (published_rows or {}).items():
         rows.append((f"{name}\\*", "published", *(f"{v:.1f}" for v in values)))
     return _with_note(markdown_table(rows, texts=2), bool(published_rows))
+
+
+def teacher_table(name: str, result: EvaluationResult, teacher: TeacherResult) -> str:
+    """Table 3: a student, its teacher on the same episodes, and the difference in points, split by split."""
+    ours = [row for row in result.summary.splits if row.name in {gaps.name for gaps in teacher.splits}]
+    rows = [("policy", "success %", *(SPLIT_TITLES[row.name] for row in ours))]
+    for key, head in (("at_end", MEASURES["success_at_end"]), ("once", MEASURES["success_once"])):
+        lines = {
+            f"{teacher.checkpoint} (teacher)": [getattr(row, f"teacher_{key}") for row in teacher.splits],
+            name: [getattr(row, f"success_{key}") for row in ours],
+            "difference, points": [getattr(row, f"gap_{key}") for row in teacher.splits],
+        }
+        rows += [(title, head, *map(percent, estimates)) for title, estimates in lines.items()]
+    return markdown_table(rows, texts=2)
 
 
 def residual_table(

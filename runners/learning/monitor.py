@@ -5,6 +5,7 @@ import time
 from collections import deque
 from typing import Any, Deque, Dict, List, Optional, Set
 
+import torch
 from rl_games.common.algo_observer import AlgoObserver
 from torch import Tensor
 from tqdm import tqdm
@@ -57,21 +58,24 @@ class TrainingMonitor(AlgoObserver):
     def after_init(self, algo: Any) -> None:
         self.algo, self.writer = algo, algo.writer
         self.window = EpisodeWindow(algo.games_to_track)
+        self.teacher_window = EpisodeWindow(algo.games_to_track)
+        """Of a student's training: the episodes that its teacher drove."""
 
     def process_infos(self, infos: Dict[str, Any], done_indices: Tensor) -> None:
         if len(done_indices) == 0:
             return
-        ended = infos["time_outs"].to(
-            infos["success_at_end"].device
-        )  # a diverged episode is counted, but measures nothing
-        self.window.add(
-            {
-                "success_once": infos["success_once"][ended],
-                "success_at_end": infos["success_at_end"][ended],
-                **{f"reward/{name}": total[ended] for name, total in infos["reward_sums"].items()},
-                "final_goal_distance": infos["goal_distance"][ended],
-            }
-        )
+        # a diverged episode is counted, but measures nothing
+        ended = infos["time_outs"].to(infos["success_at_end"].device)
+        by_teacher = infos["by_teacher"].to(ended.device) if "by_teacher" in infos else torch.zeros_like(ended)
+        for window, chosen in ((self.window, ended & ~by_teacher), (self.teacher_window, ended & by_teacher)):
+            window.add(
+                {
+                    "success_once": infos["success_once"][chosen],
+                    "success_at_end": infos["success_at_end"][chosen],
+                    **{f"reward/{name}": total[chosen] for name, total in infos["reward_sums"].items()},
+                    "final_goal_distance": infos["goal_distance"][chosen],
+                }
+            )
 
     def after_clear_stats(self) -> None:
         pass
@@ -85,6 +89,9 @@ class TrainingMonitor(AlgoObserver):
         if self.writer is not None:
             for name, value in means.items():
                 self.writer.add_scalar(name if "/" in name else name.replace("success_", "success/"), value, algo.frame)
+            for name, value in self.teacher_window.means().items():
+                if name.startswith("success_"):
+                    self.writer.add_scalar(name.replace("success_", "teacher/"), value, algo.frame)
             self.writer.add_scalar("info/diverged_environments", num_diverged, algo.frame)
             for overflow in overflows:
                 self.writer.add_scalar(f"info/dropped_{overflow.name}", overflow.count, algo.frame)
@@ -116,6 +123,7 @@ class TrainingMonitor(AlgoObserver):
         if done:
             text += f"{(self.algo.frame - self._first_frame) / elapsed:,.0f} steps/s, "
         text += f"success once {means.get('success_once', 0):.2f}, at end {means.get('success_at_end', 0):.2f}"
+        text += self.algo.progress_text
         if num_diverged:
             text += f", {num_diverged} diverged"
         self._bar.set_postfix_str(text)

@@ -1,179 +1,29 @@
 """The method's PPO: rl_games' agent with the little that it lacks."""
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict
 
-import torch
-from rl_games.algos_torch.a2c_continuous import A2CAgent
-
-from resdex_tasks.sims.base import Overflow
-from resdex_tasks.utils.threads import simulator_first
-from runners.learning.monitor import TrainingStopped
-from runners.policies.checkpoint import Checkpoint
-
-NEVER = 10**9
-RUNNING = ("current_rewards", "current_shaped_rewards", "current_lengths")
-"""rl_games' sums over the episodes in progress."""
-METERS = ("game_rewards", "game_shaped_rewards", "game_lengths")
-"""rl_games' means over the last episodes."""
-_SAME_EPISODES = ("task", "sim", "objects", "object_source")
-"""Fields of a checkpoint that say whether its episodes can go on."""
+from runners.learning.agent import ResDexAgent
 
 
-class ResDexPPO(A2CAgent):
-    """rl_games' continuous A2C agent, with these differences.
+class ResDexPPO(ResDexAgent):
+    """PPO whose learning rate is steered by the KL against the policy of the rollout, as in the method's code.
 
-    - The KL that steers the learning rate is against the policy of the rollout, as in the method's code; rl_games
-      measures it against the previous mini-epoch. The learning rate has a floor `min_lr` and a ceiling `max_lr`, which
-      may fall, in the second half of the training, to `final_max_lr`.
-    - Checkpoints describe themselves, are written atomically, and resume bit-exactly: learning rate, best score,
-      random numbers and the environments' state come back. `nn/last.pth` is the latest, `nn/best.pth` (policy only)
-      the one with the highest running success at the end.
-
-    `config["blank"]` is a `Checkpoint` without weights: what every checkpoint says of itself.
+    rl_games measures it against the previous mini-epoch. The learning rate has a floor `min_lr` and a ceiling `max_lr`,
+    which may fall, in the second half of the training, to `final_max_lr`.
     """
 
-    last_lr: float
-    """The learning rate as it is now (rl_games')."""
-
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
-        params["config"]["save_best_after"] = NEVER  # by reward; ours goes by success
-        self.save_every = int(params["config"].get("save_frequency") or NEVER)
-        params["config"]["save_frequency"] = 0
         super().__init__(base_name, params)
         self.scheduler.min_lr = float(self.config.get("min_lr", 1e-6))
         self._max_lr = float(self.config.get("max_lr", 1e-2))
         self._final_max_lr = min(self._max_lr, float(self.config.get("final_max_lr", self._max_lr)))
         self.scheduler.max_lr = self._max_lr
         self.dataset.update_mu_sigma = lambda mu, sigma: None  # keeps the rollout's
-        self.best_score = float("-inf")
-        self.stop_requested, self.stopping = False, False
-        self.num_diverged = 0
-        self.overflows: List[Overflow] = []
-        self._restored_sums: Dict[str, torch.Tensor] = {}
 
     def update_epoch(self) -> int:
-        """Count the iteration; its learning rate's ceiling falls geometrically in the second half.
-
-        Raises:
-            TrainingStopped: on every GPU, once the monitor of the first one has set `stopping`.
-        """
-        if self._stops_everywhere():
-            raise TrainingStopped
-        decay = max(0.0, 2 * self.epoch_num / self.max_epochs - 1)
+        """Count the iteration; its learning rate's ceiling falls geometrically in the second half."""
+        epoch = super().update_epoch()
+        decay = max(0.0, 2 * (epoch - 1) / self.max_epochs - 1)
         self.scheduler.max_lr = self._max_lr * (self._final_max_lr / self._max_lr) ** decay
         self.last_lr = min(self.last_lr, self.scheduler.max_lr)
-        return super().update_epoch()
-
-    def _stops_everywhere(self) -> bool:
-        if self.multi_gpu:
-            stopping = torch.tensor(float(self.stopping), device=self.ppo_device)
-            torch.distributed.broadcast(stopping, 0)
-            self.stopping = bool(stopping)
-        return self.stopping
-
-    def train_epoch(self) -> Any:
-        """One iteration. Every GPU's policy sees through the first one's running statistics."""
-        if self.multi_gpu:
-            for name, buffer in self.model.named_buffers():
-                if ".experts." not in name:  # frozen: the same on every GPU from the start
-                    torch.distributed.broadcast(buffer, 0)
-        result = super().train_epoch()
-        self._count_troubles()
-        return result
-
-    def _count_troubles(self) -> None:
-        """Sum over all GPUs what went wrong in their simulators so far: `num_diverged`, `overflows`."""
-        health = self.vec_env.health()
-        overflows = health.overflows
-        counts = torch.tensor([health.num_diverged, *(overflow.count for overflow in overflows)])
-        if self.multi_gpu:
-            counts = counts.to(self.ppo_device)
-            torch.distributed.all_reduce(counts)
-        self.num_diverged, *dropped = counts.tolist()
-        self.overflows = [replace(overflow, count=count) for overflow, count in zip(overflows, dropped)]
-
-    def play_steps(self) -> Dict[str, Any]:
-        """The rollout, in which the simulator has the cores."""
-        with simulator_first():
-            return super().play_steps()
-
-    def checkpoint(self) -> Checkpoint:
-        """The training as it stands: `config["blank"]` with weights, progress and state."""
-        state = self.get_full_state_weights()
-        blank: Checkpoint = self.config["blank"]
-        made_by = replace(
-            blank.made_by,
-            iterations=self.epoch_num,
-            steps=self.frame,
-            success={name: v for name, v in self.algo_observer.window.means().items() if name.startswith("success_")},
-        )
-        weights = {name: value.detach().cpu().clone() for name, value in state.pop("model").items()}
-        state.update(
-            last_lr=self.last_lr,
-            best_score=self.best_score,
-            rng={"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
-            statistics={
-                "window": self.algo_observer.window.get_state(),
-                "running": {name: getattr(self, name) for name in RUNNING},
-                "meters": {name: (getattr(self, name).mean, getattr(self, name).current_size) for name in METERS},
-            },
-        )
-        return replace(blank, weights=weights, made_by=made_by, training=state)
-
-    def init_current_rewards(self, batch_size: int, current_rewards_shape: Any) -> None:
-        """Start the sums of the episodes in progress; after a restore they go on."""
-        super().init_current_rewards(batch_size, current_rewards_shape)
-        for name, value in self._restored_sums.items():
-            setattr(self, name, value.to(self.ppo_device))
-        self._restored_sums = {}
-
-    def save(self, fn: Optional[str] = None) -> None:
-        """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used."""
-        self.checkpoint().write(Path(self.nn_dir) / "last.pth")
-
-    def save_if_best(self, score: float) -> None:
-        """Write `nn/best.pth` when `score` has not been reached before."""
-        if score > self.best_score:
-            self.best_score = score
-            self.checkpoint().policy_only.write(Path(self.nn_dir) / "best.pth")
-
-    def start_from(self, checkpoint: Checkpoint) -> None:
-        """Take the weights of another training's policy, nothing else: iteration, optimizer and best score are new."""
-        self.set_weights({"model": checkpoint.weights})
-        if self.global_rank == 0:
-            steps = checkpoint.made_by.steps
-            print(f"starts from the weights of {checkpoint.name} ({steps:,} steps), with a fresh optimizer")
-
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint; from a policy-only one, start a new training from its weights."""
-        if checkpoint.training is None:
-            self.start_from(checkpoint)
-            return
-        state, blank = dict(checkpoint.training), self.config["blank"]
-        same = all(getattr(checkpoint, key) == getattr(blank, key) for key in _SAME_EPISODES)
-        task = self.vec_env.task
-        same = same and state["env_state"] is not None and state["env_state"]["device"] == task.device.type
-        first = self.global_rank == 0
-        if not same or not first:
-            state["env_state"] = None  # the other GPUs' episodes are their own: they start again
-        self.set_full_state_weights({**state, "model": checkpoint.weights})
-        self.last_lr = float(state["last_lr"])
-        self.update_lr(self.last_lr)
-        self.best_score = float(state["best_score"])
-        if not first:
-            return
-        torch.set_rng_state(state["rng"]["cpu"])
-        if len(state["rng"]["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["rng"]["cuda"])
-        if same:
-            statistics = state["statistics"]
-            self.algo_observer.window.set_state(statistics["window"])
-            self._restored_sums = statistics["running"]
-            for name, (mean, size) in statistics["meters"].items():
-                getattr(self, name).mean, getattr(self, name).current_size = mean.to(self.ppo_device), size
-        at = f"iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}"
-        print(f"resumed {checkpoint.name} at {at}")
-        if not same:
-            print("the task, its objects, its simulator or its device changed: episodes start again")
+        return epoch

@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, Iterator, Optional
@@ -18,20 +18,24 @@ from resdex_tasks import networks
 from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.observations import VIEWS
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import write_json
 from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig
 from runners.learning import vec_env
+from runners.learning.agent import ResDexAgent
+from runners.learning.dagger import ResDexDagger
 from runners.learning.hyper_ppo import HyperPPO
 from runners.learning.monitor import TrainingMonitor, TrainingStopped
 from runners.learning.ppo import ResDexPPO
 from runners.learning.warm_start import WarmStart, find_warm_start
 from runners.policies.checkpoint import Checkpoint, MadeBy
+from runners.policies.policy import Policy
 
 LAST = Path("nn") / "last.pth"
 """Where a run's folder has the latest checkpoint."""
-ALGORITHMS = {"resdex_ppo": ResDexPPO, "resdex_hyper_ppo": HyperPPO}
+ALGORITHMS = {"resdex_ppo": ResDexPPO, "resdex_hyper_ppo": HyperPPO, "resdex_dagger": ResDexDagger}
 """`train.params.algo.name` -> agent. A new algorithm is one entry."""
 
 
@@ -65,7 +69,7 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
     rank = int(os.environ.get("RANK", "0")) if command.multi_gpu else 0
     start = find_warm_start(config)
     objects = make_objects(config.objects) if objects is None else objects
-    task = _make_task(config, objects, command.seed + rank)
+    task = _make_task(config, objects, command.seed + rank, start)
 
     folder = Path(command.runs_dir) / _experiment(config)
     new = not folder.exists()
@@ -76,7 +80,7 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
         config.save(folder / "config.yaml")
         write_json(folder / "versions.json", {"seed": command.seed, **versions()})
     monitor = TrainingMonitor()
-    vec_env.register(task, command.rl_device)
+    vec_env.register(task, command.rl_device, None if start.teacher is None else start.teacher.spec.observation)
     try:
         agent = build_agent(config, start, task, monitor, folder)
     except UserError:
@@ -100,24 +104,26 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
     if rank == 0:
         means = monitor.window.means()
         once, at_end = means.get("success_once", 0), means.get("success_at_end", 0)
-        print(f"done: success once {once:.2f}, at end {at_end:.2f} with exploration noise")
-        print(f"evaluate it without: {_command(config, test=True, checkpoint=str(folder / LAST))}")
+        noise = " with exploration noise" if start.teacher is None else ""
+        print(f"done: success once {once:.2f}, at end {at_end:.2f}{noise}")
+        print(f"evaluate it{' without' if noise else ''}: {_command(config, test=True, checkpoint=str(folder / LAST))}")
     return TrainingResult(folder, objects)
 
 
-def _make_task(config: RunConfig, objects: ObjectSet, seed: int) -> GraspTask:
+def _make_task(config: RunConfig, objects: ObjectSet, seed: int, start: WarmStart) -> GraspTask:
     num_envs = config.command.num_envs
     if num_envs < len(objects) and config.task.env.object_sampling == "fixed":
         raise UserError(
             f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; "
             "task.env.objectSampling=random draws one at every reset"
         )
-    return config.make_task(objects, seed=seed)
+    views = [config.task.env.observation, *([start.teacher.spec.observation] if start.teacher else [])]
+    return config.make_task(objects, seed=seed, groups=[group for view in views for group in VIEWS[view]])
 
 
 def build_agent(
     config: RunConfig, start: WarmStart, task: GraspTask, monitor: TrainingMonitor, folder: Path
-) -> ResDexPPO:
+) -> ResDexAgent:
     """The agent with the weights that it starts from.
 
     Raises:
@@ -127,6 +133,8 @@ def build_agent(
         full_experiment_name=folder.name, train_dir=str(folder.parent), blank=_blank(config, start, task)
     )
     params["network"] = dict(start.spec.network)
+    if start.teacher is not None:
+        params["config"]["teacher"] = Policy.load(start.teacher, config.command.rl_device)
     runner = Runner(monitor)
     networks.register()
     for name, algorithm in ALGORITHMS.items():
@@ -150,6 +158,8 @@ def build_agent(
 def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
     """What every checkpoint of this training says of itself."""
     made_by = MadeBy(" ".join(["python train.py", *config.overrides]), config.command.seed, versions())
+    if start.teacher is not None:
+        made_by = replace(made_by, teacher={"name": start.teacher.name, "id": start.teacher.id})
     plain: Dict[str, Any] = dict(config.plain)
     objects = tuple(task.objects.names)
     return Checkpoint(start.spec, {}, made_by, plain["task"], plain["sim"], objects, plain["objects"])
@@ -194,7 +204,7 @@ def _start_wandb(config: RunConfig, name: str) -> None:
 
 
 @contextlib.contextmanager
-def _stop_after_iteration(agent: ResDexPPO) -> Iterator[None]:
+def _stop_after_iteration(agent: ResDexAgent) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) ends the training after the iteration in progress, a second one at once."""
 
     def request(number: int, frame: Any) -> None:
@@ -216,7 +226,7 @@ def _command(config: RunConfig, **values: Any) -> str:
     return config.overrides.having(values).command()
 
 
-def _print_start(task: GraspTask, agent: ResDexPPO, folder: Path) -> None:
+def _print_start(task: GraspTask, agent: ResDexAgent, folder: Path) -> None:
     size = sum(p.numel() for p in agent.model.parameters())
     names = task.objects.names
     shown = ", ".join(names[:6]) + (f", ... ({len(names)} in all)" if len(names) > 6 else "")
@@ -226,4 +236,7 @@ def _print_start(task: GraspTask, agent: ResDexPPO, folder: Path) -> None:
         network = agent.model.a2c_network
         learned = "mixture weights and a residual" if network.mixture.residual else "mixture weights alone"
         print(f"{network.experts.spec.count} experts ({', '.join(network.experts.spec.objects)}); learns {learned}")
+    teacher = agent.config["blank"].made_by.teacher
+    if teacher:
+        print(f"imitates {teacher['name']}, and sees {task.config.vision.num_points} points of the object")
     print(f"writing {folder}/ (TensorBoard: tensorboard --logdir {folder.parent})", flush=True)

@@ -1,7 +1,7 @@
 """The task as rl_games sees it."""
 
 import gc
-from typing import Any, Dict, Mapping, Tuple
+from typing import Any, Dict, Mapping, Optional, Tuple
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from resdex_tasks.grasp_task import GraspTask, Health
 from resdex_tasks.networks.hyper import hyper_action_size
+from resdex_tasks.observations import joined
 
 ENV_NAME = "resdex"
 
@@ -34,10 +35,14 @@ def hyper_spaces(info: Mapping[str, Any], network: Mapping[str, Any]) -> Dict[st
 
 
 class GraspVecEnv(IVecEnv):
-    """`GraspTask` behind rl_games' vectorised environment interface; moves tensors to the learner's device."""
+    """`GraspTask` behind rl_games' vectorised environment interface; moves tensors to the learner's device.
 
-    def __init__(self, task: GraspTask, rl_device: str) -> None:
-        self.task, self.rl_device = task, rl_device
+    Args:
+        teacher_view: what a teacher of the policy sees; None: there is none.
+    """
+
+    def __init__(self, task: GraspTask, rl_device: str, teacher_view: Optional[str] = None) -> None:
+        self.task, self.rl_device, self.teacher_view = task, rl_device, teacher_view
         self._restored = False
 
     def step(self, actions: Tensor) -> Tuple[Dict[str, Tensor], Tensor, Tensor, Dict]:
@@ -52,8 +57,11 @@ class GraspVecEnv(IVecEnv):
         return self._seen(obs)
 
     def _seen(self, observations: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-        """rl_games' name for the policy's group."""
-        return {"obs": observations[self.task.config.observation].to(self.rl_device)}
+        """rl_games' names: `obs` is what the policy sees, `states` what its teacher does."""
+        seen = {"obs": joined(observations, self.task.config.observation).to(self.rl_device)}
+        if self.teacher_view is not None:
+            seen["states"] = joined(observations, self.teacher_view).to(self.rl_device)
+        return seen
 
     def get_env_info(self) -> Dict[str, Any]:
         return spaces(self.task.num_obs, self.task.num_actions)
@@ -83,8 +91,8 @@ def _no_environment(config_name: str, num_actors: int, **kwargs: Any) -> "GraspV
     raise RuntimeError("no task is registered: vec_env.register comes first")
 
 
-def register(task: GraspTask, rl_device: str) -> None:
+def register(task: GraspTask, rl_device: str, teacher_view: Optional[str] = None) -> None:
     """Make rl_games' Runner build its environment from this task."""
-    env = GraspVecEnv(task, rl_device)
+    env = GraspVecEnv(task, rl_device, teacher_view)
     vecenv.register("RESDEX", lambda config_name, num_actors, **kwargs: env)
     env_configurations.register(ENV_NAME, {"vecenv_type": "RESDEX", "env_creator": lambda **kwargs: env})

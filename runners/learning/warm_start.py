@@ -14,6 +14,8 @@ from runners.policies.experts import ExpertBundle, stack_experts
 
 SHIPPED_EXPERTS = "zoo_expert_*.pth"
 SHIPPED_STAGE1 = "hyper_stage1"
+TEACHERS_SEE = ("base", "full")
+"""A teacher knows the state: it has no eyes."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class WarmStart:
     """The first stage, of which the second takes the weights."""
     experts: Optional[ExpertBundle] = None
     """To be put into a new hyper-policy."""
+    teacher: Optional[Checkpoint] = None
+    """Whom a student imitates."""
 
 
 def find_warm_start(config: RunConfig) -> WarmStart:
@@ -54,7 +58,23 @@ def find_warm_start(config: RunConfig) -> WarmStart:
             checkpoint.check_fits(spec)
     if own is not None:
         _check_goes_on(own, config)
-    return WarmStart(spec, own, stage1, experts)
+    return WarmStart(spec, own, stage1, experts, find_teacher(config))
+
+
+def find_teacher(config: RunConfig) -> Optional[Checkpoint]:
+    """Whom the policy imitates; None: it learns by itself.
+
+    Raises:
+        UserError: there is no such checkpoint, or it is no teacher.
+    """
+    if not config.imitates:
+        return None
+    teacher = config.read(config.command.teacher)
+    view = teacher.spec.observation
+    if view not in TEACHERS_SEE:
+        raise UserError(f"teacher={teacher.name} holds a '{view}' policy; a teacher sees {' or '.join(TEACHERS_SEE)}")
+    teacher.check_sees(view)
+    return teacher
 
 
 def _with_experts_of(spec: PolicySpec, checkpoint: Checkpoint, config: RunConfig) -> PolicySpec:

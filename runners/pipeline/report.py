@@ -55,6 +55,7 @@ def pipeline_report(
     tested_on: Mapping[str, Sequence[str]],
     experts: Sequence[Expert],
     tests: Mapping[str, Outcome],
+    students: Mapping[str, Outcome],
     workspace: Workspace,
 ) -> str:
     """The report's text.
@@ -62,7 +63,8 @@ def pipeline_report(
     Args:
         trained_on: a row for each training object, with its category.
         tested_on: split -> names.
-        tests: policy -> its test on every split; the last is the final policy.
+        tests: policy -> its test on every split; the last is the final policy that knows the state.
+        students: vision policy -> its test, beside its teacher.
         workspace: after all steps. The report lies in its folder: links start there.
     """
     folder, artifacts = workspace.folder, workspace.artifacts
@@ -78,6 +80,7 @@ def pipeline_report(
         f"{tables.DEFINITIONS} All policies are deterministic and meet the same starts.",
         tables.success_table({name: outcome.result for name, outcome in tests.items()}),
         *_margin(tests, final_name),
+        *_vision(students),
         "## Base experts",
         _experts_table(experts),
         *_unreached(experts, settings),
@@ -91,7 +94,7 @@ def pipeline_report(
             if file in SHOWN and _has(final, file)
         ),
         "## Files",
-        _files_table(experts, tests, folder),
+        _files_table(experts, {**tests, **students}, folder),
         "## Settings",
         f"`pipeline={settings.pipeline}`. What stands here neither is in config.yaml beside each policy.",
         markdown_table(
@@ -121,6 +124,16 @@ def _margin(tests: Mapping[str, Outcome], final_name: str) -> List[str]:
         f"Over all test objects, {final_name} succeeds at the end in {100 * final:.1f} % of the episodes, its best "
         f"single expert ({best}) in {100 * alone[best]:.1f} %: {100 * (final - alone[best]):+.1f} points."
     ]
+
+
+def _vision(students: Mapping[str, Outcome]) -> List[str]:
+    """Each student beside its teacher (Table 3)."""
+    parts = [
+        tables.teacher_table(name, outcome.result, outcome.result.teacher)
+        for name, outcome in students.items()
+        if outcome.result.teacher is not None
+    ]
+    return ["## Vision", "On the same episodes as the teacher.", *parts] if parts else []
 
 
 def _experts_table(experts: Sequence[Expert]) -> str:

@@ -11,10 +11,11 @@ from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides, hydra_value, yaml_value
 from resdex_tasks.utils.paths import CFG_DIR
+from resdex_tasks.vision.config import SOURCES
 from runners.config import GROUPS
 
 COMMAND = "python -m runners.pipeline"
-SECTIONS = ("all", "base", "stage1", "stage2", "test")
+SECTIONS = ("all", "base", "stage1", "stage2", "vision", "test")
 """train.py's keys for every training and test, and for one kind of them."""
 PIPELINE_KEYS = {
     "task": "every training has its own",
@@ -26,6 +27,7 @@ PIPELINE_KEYS = {
     "follow_up": "",
     "experts": "",
     "stage1": "",
+    "teacher": "",
     "multi_gpu": "train.py trains on several GPUs",
     "capture_video": "",
     "objects.codes": "encoder names what makes the codes",
@@ -48,6 +50,7 @@ class PipelineSettings:
     expert_episodes: int = field(metadata=bounds(at_least=1))
     test_objects: int = field(metadata=bounds(at_least=1))
     test_experts: bool
+    students: List[str] = field(metadata=bounds(choices=SOURCES))
     sections: Dict[str, Any]
     """Section -> train.py's key -> its value, in Hydra's words."""
     command: str

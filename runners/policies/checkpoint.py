@@ -5,6 +5,7 @@
 The file is a dict of plain values: "format", and the fields of `Checkpoint` but for its name.
 """
 
+import hashlib
 import sys
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.networks.experts import ExpertsSpec
-from resdex_tasks.observations import SIZES, layout
+from resdex_tasks.observations import CLOUD, VIEWS, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
@@ -38,13 +39,18 @@ class PolicySpec:
     """What a policy is: enough to build the network that a checkpoint then fills."""
 
     observation: str
-    """The observation group that it sees: base or full."""
+    """What it sees: one of `observations.VIEWS`."""
     observation_layout: Mapping[str, int]
-    """The blocks of that group when the policy was trained: name -> size, in order."""
+    """The blocks of what it saw when it was trained: name -> size, in order."""
     network: Mapping[str, Any]
     """rl_games' `params.network`."""
     normalize_input: bool
     normalize_value: bool
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers that it sees."""
+        return sum(self.observation_layout.values())
 
     @property
     def experts(self) -> Optional[ExpertsSpec]:
@@ -64,6 +70,8 @@ class MadeBy:
     """Environment steps."""
     success: Mapping[str, float] = field(default_factory=dict)
     """Running means of the exploring policy."""
+    teacher: Mapping[str, Any] = field(default_factory=dict)
+    """Of a student: the checkpoint that it imitates, as its name and `id`. Empty: it has no teacher."""
 
 
 @dataclass(frozen=True)
@@ -125,19 +133,29 @@ class Checkpoint:
         """The folder of the training that wrote the file (`runs/NAME/nn/last.pth`), or None."""
         return self.path.parent.parent if self.path is not None and self.path.parent.name == "nn" else None
 
-    def check_sees(self, group: str) -> None:
-        """Check that its policy sees the observation group, laid out as it is here.
+    @property
+    def id(self) -> str:
+        """Twelve digits that change with its weights."""
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            digest.update(name.encode())
+            digest.update(self.weights[name].detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:12]
+
+    def check_sees(self, view: str) -> None:
+        """Check that its policy sees `view`, laid out as it is here. Of a cloud, any number of points will do.
 
         Raises:
             UserError: it does not.
         """
-        if self.spec.observation != group:
-            raise UserError(f"{self.name} holds a '{self.spec.observation}' policy; this run needs '{group}'")
-        if group not in SIZES:
-            raise UserError(f"{self.name} holds a '{group}' policy; policies here see {', '.join(SIZES)}")
-        ours, theirs = layout(group), self.spec.observation_layout
+        if self.spec.observation != view:
+            raise UserError(f"{self.name} holds a '{self.spec.observation}' policy; this run needs '{view}'")
+        if view not in VIEWS:
+            raise UserError(f"{self.name} holds a '{view}' policy; policies here see {', '.join(VIEWS)}")
+        theirs = self.spec.observation_layout
+        ours = layout(view, theirs.get(CLOUD, 0) // 3)
         if list(ours.items()) != list(theirs.items()):
-            raise UserError(f"{self.name} sees {', '.join(theirs)}; here a '{group}' policy sees {', '.join(ours)}")
+            raise UserError(f"{self.name} sees {', '.join(theirs)}; here a '{view}' policy sees {', '.join(ours)}")
 
     def check_fits(self, spec: PolicySpec) -> None:
         """Check that its weights can go into a network built as `spec` says.

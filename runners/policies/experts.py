@@ -9,7 +9,7 @@ from torch import Tensor
 
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.experts import ExpertsSpec
-from resdex_tasks.observations import SIZES
+from resdex_tasks.observations import CLOUD, SIZES
 from resdex_tasks.utils.errors import UserError
 from runners.policies.checkpoint import Checkpoint
 
@@ -81,6 +81,8 @@ def _expert(checkpoint: Checkpoint) -> _Expert:
     if spec.experts is not None:
         raise UserError(f"{name} is a hyper-policy, not a base expert")
     checkpoint.check_sees(spec.observation)
+    if CLOUD in spec.observation_layout:
+        raise UserError(f"{name} holds a '{spec.observation}' policy; a base expert sees no cloud")
     for key, wanted in (("name", "actor_critic"), ("separate", True)):
         if network.get(key) != wanted:
             raise UserError(f"{name} has train.params.network.{key}={network.get(key)}; an expert needs {wanted}")

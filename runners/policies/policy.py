@@ -2,7 +2,7 @@
 
 ```python
 policy = Policy.load("hyper_stage2")
-action, weights = policy(observation)  # (N, 227) -> (N, 24) in [-1, 1], (N, 4)
+action, weights = policy(observations)  # group -> (N, ...); (N, 24) in [-1, 1], (N, 4)
 ```
 """
 
@@ -10,7 +10,7 @@ import contextlib
 import copy
 import io
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Mapping, NamedTuple, Optional, Union
 
 import torch
 from rl_games.algos_torch.model_builder import ModelBuilder
@@ -19,7 +19,7 @@ from torch import Tensor
 from resdex_tasks import networks
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.hyper import HyperBuilder, hyper_action_size
-from resdex_tasks.observations import SIZES
+from resdex_tasks.observations import VIEWS, joined
 from resdex_tasks.utils.errors import UserError
 from runners.policies.checkpoint import Checkpoint, PolicySpec
 
@@ -42,7 +42,9 @@ class Policy:
     def __init__(self, model: torch.nn.Module, observation: str) -> None:
         self.model = model.eval()
         self.observation = observation
-        """The observation group that it sees."""
+        """What it sees: one of `observations.VIEWS`."""
+        self.groups = VIEWS[observation]
+        """The observation groups that this is made of."""
         self.device = next(model.parameters()).device
         network = model.a2c_network
         self._hyper: Optional[HyperBuilder.Network] = network if isinstance(network, HyperBuilder.Network) else None
@@ -64,14 +66,22 @@ class Policy:
         return cls(model.to(device), checkpoint.spec.observation)
 
     @torch.no_grad()
-    def __call__(self, observation: Tensor) -> PolicyOutput:
-        """Observations (N, size) of the policy's group, not normalised, on any device."""
-        observation = observation.to(self.device)
+    def __call__(self, observations: Union[Mapping[str, Tensor], Tensor], clamp: bool = True) -> PolicyOutput:
+        """What to do.
+
+        Args:
+            observations: as the task returns them, not normalised, on any device: group -> (N, ...), of which it sees
+                its own; or these joined, (N, size).
+            clamp: false leaves the action as the network has it, beyond [-1, 1] too.
+        """
+        if not isinstance(observations, Tensor):
+            observations = joined(observations, self.observation)
+        observation = observations.to(self.device)
         out = self.model({"is_train": False, "prev_actions": None, "obs": observation, "rnn_states": None})
         action, weights = out["mus"], None
         if self._hyper is not None:
             action, weights = self._hyper.compose(observation, action)
-        return PolicyOutput(action.clamp(-1.0, 1.0), weights)
+        return PolicyOutput(action.clamp(-1.0, 1.0) if clamp else action, weights)
 
 
 def build_model(spec: PolicySpec) -> torch.nn.Module:
@@ -85,7 +95,7 @@ def build_model(spec: PolicySpec) -> torch.nn.Module:
     try:
         sizes = {
             "actions_num": hyper_action_size(network) if spec.experts else NUM_ACTIONS,
-            "input_shape": (SIZES[spec.observation],),
+            "input_shape": (spec.observation_size,),
             "num_seqs": 1,
             "value_size": 1,
             "normalize_value": spec.normalize_value,

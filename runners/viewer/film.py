@@ -20,14 +20,14 @@ STRIP_FRAMES = 6
 
 def film(config: RunConfig, policy: Policy, folder: Path, objects: ObjectSet) -> None:
     """Film one episode with the set's first object."""
-    task = evaluation_task(config, objects[:1], 1, [policy.observation])
+    task = evaluation_task(config, objects[:1], 1, policy.groups)
     frames: List[np.ndarray] = []
     labels: List[str] = []
 
     def on_step() -> None:
         step = int(task.progress[0])
         if step % STEPS_PER_FRAME == 0 or step == task.config.episode_length - 1:
-            frames.append(task.sim.render(0, FRAME_WIDTH, FRAME_HEIGHT))
+            frames.append(task.sim.render(0, FRAME_WIDTH, FRAME_HEIGHT, points=task.seen_points(0)))
             labels.append(f"{step / CONTROL_HZ:.1f} s")
 
     episodes = run_episodes(task, policy, on_step=on_step)

@@ -42,13 +42,13 @@ def film_wall(config: RunConfig, path: Path, columns: int, last_step: int) -> Li
     if config.checkpoint is None:
         raise UserError("a film needs checkpoint=FILE, or the name of a shipped one")
     policy, objects = Policy.load(config.checkpoint), make_objects(config.objects)
-    task = evaluation_task(config, objects, len(objects), [policy.observation])
+    task = evaluation_task(config, objects, len(objects), policy.groups)
     frames: List[np.ndarray] = []
 
     def on_step() -> None:
         step = int(task.progress[0])
         if step % STEPS_PER_FRAME == 0 and step <= last_step:
-            films = [task.sim.render(i, SIZE, SIZE, closeup=False) for i in range(len(objects))]
+            films = [task.sim.render(i, SIZE, SIZE, points=task.seen_points(i)) for i in range(len(objects))]
             frames.append(images.tile(films, columns))
 
     episodes = run_episodes(

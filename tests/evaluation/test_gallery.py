@@ -42,7 +42,7 @@ def test_final_grasps_are_rendered_at_the_last_step_and_name_the_outcome(monkeyp
     task = scripted_task(4)
     clocks = []
 
-    def render(env, width, height, closeup=False):
+    def render(env, width, height, closeup=False, points=None):
         clocks.append(task.sim.clock[env])
         return np.full((height, width, 3), 10 * env, np.uint8)
 

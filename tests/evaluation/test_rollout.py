@@ -52,20 +52,19 @@ def test_mixture_weights_are_averaged_over_the_steps_of_the_episode():
     assert weights.tolist() == [[1.5, 0, 1], [1.5, 1, 1], [1.5, 2, 1], [0.5, 3, 1]]
 
 
-def test_policy_sees_its_own_observation_group():
+def test_a_policy_is_given_every_group_of_the_task():
+    """Of which it takes its own."""
     task = scripted_task(2)
     task = GraspTask(task.sim, task.objects, task.config, seed=0, groups=("base", "full"))
-    sizes = []
+    shapes = []
 
-    class Full(Still):
-        observation = "full"
-
+    class Watching(Still):
         def __call__(self, obs):
-            sizes.append(obs.shape[1])
+            shapes.append({group: tuple(value.shape) for group, value in obs.items()})
             return super().__call__(obs)
 
-    run_episodes(task, Full())
-    assert sizes == [SIZES["full"]] * LENGTH
+    run_episodes(task, Watching())
+    assert shapes == [{group: (2, SIZES[group]) for group in ("base", "full")}] * LENGTH
 
 
 # Quality

@@ -29,6 +29,22 @@ STAGE2 = ("task=ResDexHyperStage2", "follow_up=false", "objects=starter", "objec
 """A second stage on two objects."""
 STAGE1 = ("task=ResDexHyper", *STAGE2[1:])
 """A first stage on the same."""
+STUDENT = (
+    "task=ResDexVision",
+    "follow_up=false",
+    "objects=starter",
+    "objects.codes=null",
+    "teacher=base_box",
+    "task.env.vision.numPoints=8",
+    "task.env.vision.poolPoints=16",
+    "train.params.network.cloud.pointUnits=[8,8]",
+    "train.params.network.cloud.codeUnits=[8,8]",
+    "train.params.config.num_minibatches=1",
+    "train.params.config.minibatch_steps=2",
+    "train.params.config.buffer_steps=8",
+    "train.params.config.updates=4",
+)
+"""A student of the shipped base policy, which sees no shape."""
 
 
 class Outcome(NamedTuple):

@@ -24,12 +24,14 @@ def _preset_env(preset: str) -> Dict[str, Any]:
 def env_settings(preset: str = "paper", **changes) -> Dict[str, Any]:
     """`task.env` of cfg/task/ResDexBase.yaml under a preset, as plain containers.
 
-    `changes` are camelCase keys; those of `reward` and `start` are changed one by one.
+    `changes` are camelCase keys; those of `reward`, `start` and `vision` are changed one by one.
     """
     env = copy.deepcopy(_preset_env(preset))
-    # tests want episodes that start at step 0 and exactly where the paper says, unless they say otherwise
+    # tests want episodes that start at step 0 and exactly where the paper says, and small clouds, unless they say
+    # otherwise
     env["start"] = dict.fromkeys(env["start"], 0.0)
-    for group in ("reward", "start"):
+    env["vision"].update(numPoints=16, poolPoints=64)
+    for group in ("reward", "start", "vision"):
         env[group].update(changes.pop(group, {}))
     env.update({"staggerEpisodes": False, **changes})
     return env

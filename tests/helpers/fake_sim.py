@@ -81,7 +81,7 @@ class FakeSim(GraspSim):
         self.now, self.steps = SimState(**copy.deepcopy(state["now"])), state["steps"]
         self.object_index = state["object_index"].clone()
 
-    def render(self, env_id: int, width: int, height: int, closeup: bool = False) -> np.ndarray:
+    def render(self, env_id, width, height, closeup=False, points=None) -> np.ndarray:
         return np.zeros((height, width, 3), np.uint8)
 
 

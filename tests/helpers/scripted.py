@@ -1,5 +1,7 @@
 """Tasks whose episodes have a known course, and policies that do nothing."""
 
+from typing import Dict
+
 import torch
 from torch import Tensor
 
@@ -47,21 +49,21 @@ def scripted_task(num_envs: int, objects=NAMES, on_step=script, **changes) -> Gr
 class Still:
     """A policy that does nothing and mixes nothing."""
 
-    observation = "base"
+    observation, groups = "base", ("base",)
 
-    def __call__(self, obs: Tensor) -> PolicyOutput:
-        return PolicyOutput(torch.zeros(len(obs), NUM_ACTIONS), None)
+    def __call__(self, obs: Dict[str, Tensor]) -> PolicyOutput:
+        return PolicyOutput(torch.zeros(len(obs[self.groups[0]]), NUM_ACTIONS), None)
 
 
 class Mixing:
     """A policy that does nothing, with weights (step so far, object, 1)."""
 
-    observation = "base"
+    observation, groups = "base", ("base",)
 
     def __init__(self, task: GraspTask) -> None:
         self.task = task
 
-    def __call__(self, obs: Tensor) -> PolicyOutput:
+    def __call__(self, obs: Dict[str, Tensor]) -> PolicyOutput:
         progress, index = self.task.progress.float(), self.task.sim.object_index.float()
         weights = torch.stack((progress, index, torch.ones_like(progress)), dim=1)
-        return PolicyOutput(torch.zeros(len(obs), NUM_ACTIONS), weights)
+        return PolicyOutput(torch.zeros(self.task.num_envs, NUM_ACTIONS), weights)

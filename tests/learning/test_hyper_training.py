@@ -322,7 +322,7 @@ def see_everything(checkpoint):
 BROKEN = {
     "full.pth": see_everything,
     "normal.pth": lambda expert: spec_with(expert, normalize_input=False),
-    "odd.pth": lambda expert: spec_with(expert, observation="vision"),
+    "odd.pth": lambda expert: spec_with(expert, observation="touch"),
     "shared.pth": lambda expert: spec_with(expert, network={**expert.spec.network, "separate": False}),
     "deep.pth": lambda expert: spec_with(
         expert, network={**expert.spec.network, "mlp": {**expert.spec.network["mlp"], "d2rl": True}}
@@ -347,7 +347,7 @@ BROKEN = {
         ("[stage1.pth]", ("stage1.pth is a hyper-policy",)),
         ("[e0.pth,full.pth]", ("full.pth has observation=full", "e0.pth has observation=base")),
         ("[e0.pth,normal.pth]", ("normal.pth has normalize_input=False",)),
-        ("[odd.pth]", ("odd.pth holds a 'vision' policy",)),
+        ("[odd.pth]", ("odd.pth holds a 'touch' policy",)),
         ("[shared.pth]", ("shared.pth", "separate=False")),
         ("[deep.pth]", ("deep.pth", "d2rl=True")),
         ("[cut.pth]", ("cut.pth is an incomplete checkpoint",)),

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from helpers.command_line import TINY, assert_one_sentence, call, files, train
+from helpers.equality import PROGRESS, assert_equal
 from omegaconf import OmegaConf
 from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -49,26 +50,6 @@ def iterations_of(run, name="last.pth"):
     return state_of(run, name).made_by.iterations
 
 
-def assert_equal(a, b, path=""):
-    """Bit-exact equality of nested containers."""
-    assert type(a) is type(b), path
-    if is_dataclass(a):
-        for field in fields(a):
-            assert_equal(getattr(a, field.name), getattr(b, field.name), f"{path}.{field.name}")
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), path
-        for key in a:
-            assert_equal(a[key], b[key], f"{path}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), path
-        for i, (x, y) in enumerate(zip(a, b)):
-            assert_equal(x, y, f"{path}[{i}]")
-    elif isinstance(a, torch.Tensor):
-        assert a.dtype == b.dtype and torch.equal(a, b), path
-    else:
-        assert a == b, path
-
-
 # Seeds
 
 
@@ -87,8 +68,6 @@ def test_another_seed_gives_other_weights(trained, tmp_path):
 
 
 # Stopping and going on
-
-PROGRESS = ("epoch", "frame", "last_lr", "optimizer", "rng", "env_state")
 
 
 @pytest.mark.parametrize("first_leg", [1, 2])

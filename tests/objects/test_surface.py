@@ -4,22 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-import trimesh
+from helpers.boxes import boxes
 
 from resdex_tasks.factory import make_objects
-from resdex_tasks.objects.geometry.convex import convex_piece
 from resdex_tasks.objects.geometry.surface import depth_inside, shape_hash, surface_points
 from resdex_tasks.objects.starter import starter_objects
 
 STARTER = starter_objects()
-
-
-def boxes(*centres_and_sizes):
-    """An object of boxes, each given by its centre and its edges."""
-    pieces = [
-        convex_piece(trimesh.creation.box(size).vertices + np.array(centre)) for centre, size in centres_and_sizes
-    ]
-    return dataclasses.replace(STARTER[0], pieces=tuple(pieces))
 
 
 def test_points_of_a_box_lie_on_its_faces_in_proportion_to_their_areas():

@@ -218,7 +218,7 @@ def test_categories_names_and_splits_choose_objects():
 def test_the_configuration_group_is_the_training_split():
     values = load_config(["sim=mujoco", "objects=zoo"]).plain["objects"]
     chosen = {key: value for key, value in values.items() if value is not None}
-    assert chosen == {"source": "zoo", "split": "train", "seed": 0}
+    assert chosen == {"source": "zoo", "split": "train", "sizes": "small", "seed": 0}
     assert load_config(["sim=mujoco", "objects=zoo", "objects.count=3"]).plain["objects"] == {**values, "count": 3}
 
 

@@ -8,55 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.command_line import train
+from helpers.policies import (
+    base_spec,
+    checkpoint_of,
+    hyper_spec,
+    network_of,
+    observations,
+    seen_by_student,
+    student_by_hand,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from resdex_tasks.networks.experts import ExpertsSpec
-from resdex_tasks.observations import SIZES, layout
+from resdex_tasks.observations import VIEWS, layout
 from resdex_tasks.utils.errors import UserError
-from runners.policies.checkpoint import Checkpoint, MadeBy, PolicySpec, shipped_policies
+from runners.policies.checkpoint import Checkpoint, PolicySpec, shipped_policies
 from runners.policies.policy import Policy, build_model
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-
-def network_of(name, **more):
-    """rl_games' `params.network`."""
-    space = {
-        "mu_activation": "None",
-        "sigma_activation": "None",
-        "mu_init": {"name": "default"},
-        "sigma_init": {"name": "const_initializer", "val": 0.0},
-        "fixed_sigma": True,
-    }
-    mlp = {"units": [7, 5], "activation": "elu", "d2rl": False, "initializer": {"name": "default"}}
-    return {"name": name, "separate": True, "space": {"continuous": space}, "mlp": mlp, **more}
-
-
-def base_spec(normalize_input=True, observation="base"):
-    return PolicySpec(observation, layout(observation), network_of("actor_critic"), normalize_input, False)
-
-
-def hyper_spec(k=2, normalization="softmax", residual=True, normalize_input=True):
-    experts = ExpertsSpec(("box",) * k, tuple("abcd"[:k]), (6,), "elu", "base", normalize_input)
-    mixture = {"normalization": normalization, "residual": residual, "weightStd": 0.5, "residualStd": 0.25}
-    network = network_of("resdex_hyper", experts=experts.plain(), mixture=mixture)
-    return PolicySpec("full", layout("full"), network, normalize_input, False)
-
-
-def checkpoint_of(spec, seed=0):
-    """A checkpoint with random weights and running statistics."""
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
-    for name, value in build_model(spec).state_dict().items():
-        noise = torch.randn(value.shape, generator=generator, dtype=torch.float64)
-        positive = "var" in name or "count" in name
-        weights[name] = (0.5 + noise.abs() if positive else 0.3 * noise).to(value.dtype)
-    return Checkpoint(spec, weights, MadeBy("", 1, {}), {}, {}, (), {}, name="random")
-
-
-def observations(group, count=5, seed=1):
-    return torch.randn(count, SIZES[group], generator=torch.Generator().manual_seed(seed))
 
 
 def normalised(obs, mean, var):
@@ -120,6 +89,20 @@ def test_a_hyper_policy_plays_the_composed_action(k, normalization, residual, no
     assert_close(played.weights, weights)
 
 
+@given(st.sampled_from(sorted(VIEWS)), st.integers(1, 4), st.integers(1, 9))
+@settings(max_examples=12)
+def test_a_policy_takes_its_groups_out_of_what_the_task_returns(view, count, num_points):
+    groups = {group: observations(group, count, seed=2) for group in ("full", "proprioception", "base")}
+    groups["cloud"] = torch.randn(count, num_points, 3, generator=torch.Generator().manual_seed(3))
+    spec = PolicySpec(view, layout(view, num_points), network_of("actor_critic"), True, False)
+    policy = Policy.load(checkpoint_of(spec))
+    flat = {**groups, "vision": torch.cat((groups["proprioception"], groups["cloud"].reshape(count, -1)), dim=1)}
+    assert policy.groups == (("proprioception", "cloud") if view == "vision" else (view,))
+    own = {group: groups[group] for group in policy.groups}
+    assert torch.equal(policy(groups).action, policy(flat[view]).action)
+    assert torch.equal(policy(groups).action, policy(own).action)
+
+
 @pytest.mark.parametrize("normalize", ["true", "false"])
 def test_the_policy_played_is_the_one_trained(tmp_path, normalize):
     run = train(tmp_path, f"train.params.config.normalize_input={normalize}")
@@ -134,9 +117,12 @@ def test_the_policy_played_is_the_one_trained(tmp_path, normalize):
 @pytest.mark.parametrize("name", shipped_policies())
 def test_a_shipped_policy_plays_by_its_name(name):
     checkpoint = Checkpoint.read(name)
-    obs = observations(checkpoint.spec.observation)
+    sees = checkpoint.spec.observation
+    obs = seen_by_student() if sees == "vision" else observations(sees)
     played = Policy.load(name)(obs)
-    if checkpoint.spec.experts is None:
+    if sees == "vision":
+        assert_close(played.action, student_by_hand(checkpoint, obs).clamp(-1, 1))
+    elif checkpoint.spec.experts is None:
         assert played.weights is None
         assert_close(played.action, actor_by_hand(checkpoint, obs).clamp(-1, 1))
     else:
@@ -177,17 +163,18 @@ def test_weights_of_another_network_are_refused():
         Policy.load(damaged)
 
 
-@pytest.mark.parametrize("group", ["proprioception", "full"])
-def test_an_observation_laid_out_otherwise_is_refused(group):
+@pytest.mark.parametrize("view", ["vision", "full"])
+def test_an_observation_laid_out_otherwise_is_refused(view):
     checkpoint = checkpoint_of(base_spec())
-    with pytest.raises(UserError, match=f"random sees .* here a '{group}' policy sees"):
-        Policy.load(replace(checkpoint, spec=replace(checkpoint.spec, observation=group)))
+    with pytest.raises(UserError, match=f"random sees .* here a '{view}' policy sees"):
+        Policy.load(replace(checkpoint, spec=replace(checkpoint.spec, observation=view)))
 
 
-def test_an_observation_that_nobody_sees_is_refused():
+@pytest.mark.parametrize("view", ["proprioception", "touch"])
+def test_an_observation_that_nobody_sees_is_refused(view):
     checkpoint = checkpoint_of(base_spec())
-    with pytest.raises(UserError, match=r"random holds a 'vision' policy; policies here see .*base, full"):
-        Policy.load(replace(checkpoint, spec=replace(checkpoint.spec, observation="vision")))
+    with pytest.raises(UserError, match=f"random holds a '{view}' policy; policies here see base, full, vision"):
+        Policy.load(replace(checkpoint, spec=replace(checkpoint.spec, observation=view)))
 
 
 def test_a_network_that_cannot_be_built_is_one_sentence():

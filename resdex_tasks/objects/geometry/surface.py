@@ -66,6 +66,13 @@ def depth_inside(obj: GraspObject, points: np.ndarray) -> np.ndarray:
     return -np.maximum.reduceat(points @ normals.T - offsets, first, axis=-1).min(axis=-1)
 
 
+def face_planes(obj: GraspObject) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The planes of an object's triangles, piece after piece: outward unit normals (F, 3) and offsets (F,), m, with
+    normal . x = offset; and the first triangle of each piece."""
+    _, normals, _, first, offsets = _faces(obj.pieces)
+    return normals, offsets, first
+
+
 class TurnedSurface:
     """Measures how unlike itself an object becomes when it is turned about its centre of mass: a ball does not."""
 

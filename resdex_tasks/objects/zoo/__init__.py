@@ -10,8 +10,11 @@ from typing import List, Optional, Sequence, Union
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.zoo.categories import CATEGORIES
 from resdex_tasks.objects.zoo.instances import build_instance
-from resdex_tasks.objects.zoo.splits import in_turn, parse_name, split_names
+from resdex_tasks.objects.zoo.splits import LARGE, in_turn, parse_name, split_names
 from resdex_tasks.utils.errors import UserError
+
+SIZES = {"small": ("",), "large": (LARGE,), "both": ("", LARGE)}
+"""`objects.sizes` -> endings of the names of the instances that it has. `small`: 6 to 15 cm, as DexGraspNet's."""
 
 
 def zoo_objects(
@@ -20,6 +23,7 @@ def zoo_objects(
     names: Optional[Sequence[str]] = None,
     count: Optional[int] = None,
     seed: int = 0,
+    sizes: str = "small",
 ) -> ObjectSet:
     """The objects of one, several or all splits of the zoo that `seed` makes.
 
@@ -30,6 +34,7 @@ def zoo_objects(
         count: keep the first so many, which take turns through the categories; None keeps all. Of a list of splits,
             at most so many of each.
         seed: not negative.
+        sizes: one of `SIZES`. Each object has a large twin, of the same shape and split.
 
     Raises:
         UserError: a value does not fit; the message names its key.
@@ -39,6 +44,7 @@ def zoo_objects(
     chosen: List[str] = []
     for one in splits:
         names_of = in_turn([name for name, s in split_of.items() if one in (s, "all")])
+        names_of = [name + ending for name in names_of for ending in SIZES[sizes]]
         if categories is not None:
             names_of = _of_categories(names_of, categories, one)
         if names is not None:
@@ -48,7 +54,12 @@ def zoo_objects(
                 raise UserError(f"objects.count is {count}; it must be 1 to {len(names_of)}, all that were chosen")
             names_of = names_of[:count]
         chosen += names_of
-    return ObjectSet([build_instance(*parse_name(name), seed, split_of[name]) for name in chosen])
+    return ObjectSet(
+        [
+            build_instance(*parse_name(name), seed, split_of[name.replace(LARGE, "")], name.endswith(LARGE))
+            for name in chosen
+        ]
+    )
 
 
 def _of_categories(chosen: Sequence[str], categories: Sequence[str], split: str) -> List[str]:

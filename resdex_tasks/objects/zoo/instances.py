@@ -17,9 +17,11 @@ from resdex_tasks.objects.zoo.splits import instance_name
 
 LENGTH = (min(SCALES), max(SCALES))
 """m, an object's longest extent along an axis of its frame."""
+LARGE_LENGTH = (min(SCALES), 0.22)
+"""The same of large objects: what stands in a kitchen, up to a full bottle."""
 JITTER = 0.07
 """The length is one of `SCALES`, up to this fraction more or less."""
-MAX_WIDTH = 0.085
+MAX_WIDTH, MAX_LARGE_WIDTH = 0.085, 0.09
 """m, `grasp_width` at rest: the hand closes around it."""
 MIN_TOP = 0.012
 """m, least height of an object at rest: for flatter ones, fingers scratch the table."""
@@ -35,20 +37,25 @@ MAX_POSES = 3
 MAX_DRAWS = 200
 
 
-def build_instance(category: str, index: int, seed: int, split: str) -> GraspObject:
-    """Instance `index` of a category. Its shape depends on category, index and seed alone; `split` is only recorded."""
+def build_instance(category: str, index: int, seed: int, split: str, large: bool = False) -> GraspObject:
+    """Instance `index` of a category. Its shape depends on category, index and seed alone; `split` is only recorded.
+
+    Args:
+        large: the same shape, as large as such things are at home: nearer to the limits of the hand and the task.
+    """
     rng = np.random.default_rng([seed, zlib.crc32(category.encode()), index])
+    name = instance_name(category, index, large)
     for _ in range(MAX_DRAWS):
-        drawn = _fitted(stretched(CATEGORIES[category](rng), *rng.uniform(*STRETCH)), rng)
+        drawn = _fitted(stretched(CATEGORIES[category](rng), *rng.uniform(*STRETCH)), rng, large)
         if drawn is not None:
             pieces, rotations = drawn
             vertices = np.concatenate([piece.vertices for piece in pieces])
             proposals = top_down_proposals(vertices, rotations)
-            return GraspObject(instance_name(category, index), category, split, tuple(pieces), proposals)
-    raise RuntimeError(f"no shape of {MAX_DRAWS} for '{instance_name(category, index)}' fits the hand")
+            return GraspObject(name, category, split, tuple(pieces), proposals)
+    raise RuntimeError(f"no shape of {MAX_DRAWS} for '{name}' fits the hand")
 
 
-def _fitted(shape: Shape, rng: Generator) -> Optional[Tuple[List[ConvexPiece], np.ndarray]]:
+def _fitted(shape: Shape, rng: Generator, large: bool) -> Optional[Tuple[List[ConvexPiece], np.ndarray]]:
     """Pieces in metres and rest rotations (P, 4) of a shape of any size; None where no size makes it graspable."""
     pieces = [quick_convex_piece(points) for points in shape]
     centre = mass_centre(pieces)
@@ -64,20 +71,25 @@ def _fitted(shape: Shape, rng: Generator) -> Optional[Tuple[List[ConvexPiece], n
         if sizes is not None:
             low, high = sizes
             size = wanted if low <= wanted <= high else low + elsewhere * (high - low)
-            kept = [pose, *(other for other in poses if other is not pose and _fits(other, size))]
+            limits = _sizes(pose, large) if large else None
+            if limits is not None:  # in the upper half of what is left above the size that it has otherwise
+                size = limits[1] - rng.random() * (limits[1] - size) / 2
+            kept = [pose, *(other for other in poses if other is not pose and _fits(other, size, large))]
             scaled = [ConvexPiece((piece.vertices - centre) * (size / length), piece.faces) for piece in pieces]
             return scaled, np.array([other.rotation for other in kept[:MAX_POSES]])
     return None
 
 
-def _sizes(pose: LyingPose) -> Optional[np.ndarray]:
+def _sizes(pose: LyingPose, large: bool = False) -> Optional[np.ndarray]:
     """(2,) the least and greatest length, m, at which an object is graspable in a pose; None: there is none."""
-    low = max(LENGTH[0], MIN_TOP / pose.top, MIN_MARGIN / pose.margin)
+    shortest, longest = LARGE_LENGTH if large else LENGTH
+    low = max(shortest, MIN_TOP / pose.top, MIN_MARGIN / pose.margin)
     above = max(pose.top - pose.height, 1e-9)
-    high = min(LENGTH[1], MAX_WIDTH / pose.width, MAX_REST_HEIGHT / pose.height, MAX_ABOVE_FRAME / above)
+    widest = MAX_LARGE_WIDTH if large else MAX_WIDTH
+    high = min(longest, widest / pose.width, MAX_REST_HEIGHT / pose.height, MAX_ABOVE_FRAME / above)
     return np.array([low, high]) if low <= high else None
 
 
-def _fits(pose: LyingPose, size: float) -> bool:
-    sizes = _sizes(pose)
+def _fits(pose: LyingPose, size: float, large: bool) -> bool:
+    sizes = _sizes(pose, large)
     return sizes is not None and bool(sizes[0] <= size <= sizes[1])

@@ -21,13 +21,17 @@ SPLITS_FILE = Path(__file__).with_name("splits.yaml")
 """The splits of seed 0."""
 
 
-def instance_name(category: str, index: int) -> str:
-    return f"{category}-{index:04d}"
+LARGE = "-large"
+"""Ending of the name of a large instance."""
+
+
+def instance_name(category: str, index: int, large: bool = False) -> str:
+    return f"{category}-{index:04d}{LARGE if large else ''}"
 
 
 def parse_name(name: str) -> Tuple[str, int]:
-    """Category and index of an instance."""
-    category, _, index = name.rpartition("-")
+    """Category and index of an instance, large or not."""
+    category, _, index = (name[: -len(LARGE)] if name.endswith(LARGE) else name).rpartition("-")
     return category, int(index)
 
 

@@ -11,6 +11,7 @@ import re
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
@@ -67,7 +68,11 @@ def run(settings: PipelineSettings) -> Path:
             tests.update({f"expert of {e.name}": method.test(e.artifact, f"zero_shot_{slug(e.name)}") for e in experts})
         tests["ResDex, stage 1"] = method.test(stage1, "test_stage1")
         tests["ResDex, stage 2"] = method.test(stage2, "test_stage2")
-        text = pipeline_report(settings, method.trained_on, method.tested_on, experts, tests, workspace)
+        students = {
+            f"ResDex, vision ({source} clouds)": method.test_student(method.student(source, stage2), source, stage2)
+            for source in settings.students
+        }
+        text = pipeline_report(settings, method.trained_on, method.tested_on, experts, tests, students, workspace)
         report = workspace.folder / REPORT
         if not report.is_file() or report.read_text(encoding="utf-8") != text:
             write_text(report, text)
@@ -76,7 +81,13 @@ def run(settings: PipelineSettings) -> Path:
 
 def _check_configurations(settings: PipelineSettings) -> str:
     """Let train.py's keys be refused before anything is made; returns the source of the objects."""
-    tasks = {"base": "ResDexBase", "test": "ResDexHyperStage2", "stage1": "ResDexHyper", "stage2": "ResDexHyperStage2"}
+    tasks = {
+        "base": "ResDexBase",
+        "test": "ResDexHyperStage2",
+        "stage1": "ResDexHyper",
+        "stage2": "ResDexHyperStage2",
+        "vision": "ResDexVision",
+    }
     sources = [load_config(settings.overrides(s, {"task": task})).objects.source for s, task in tasks.items()]
     if any(rows.get("seed") == "-1" for rows in settings.sections.values()):
         raise UserError("seed is -1; a pipeline that can resume needs a seed of its own, such as seed=1")
@@ -279,11 +290,38 @@ class ResDexPipeline:
             inputs = [self._codes, stage1]
         return self._train(name, title, name, forced, {}, inputs)
 
+    # The vision policy (Sec. 3.2, A.2)
+
+    def student(self, source: str, teacher: Artifact) -> Artifact:
+        """A policy that sees clouds of a source and imitates the teacher."""
+        forced = {**self._vision(source, teacher), "follow_up": False}
+        name = f"vision_{source}"
+        return self._train(
+            name,
+            f"the vision policy, {source} clouds, from {teacher.name}",
+            "vision",
+            forced,
+            {},
+            [self._codes, teacher],
+        )
+
+    def test_student(self, student: Artifact, source: str, teacher: Artifact) -> Outcome:
+        """A student on the test objects of every split, beside its teacher."""
+        return self.test(student, f"test_{student.name}", self._vision(source, teacher))
+
+    def _vision(self, source: str, teacher: Artifact) -> Dict[str, Any]:
+        return {
+            "task": "ResDexVision",
+            "objects.codes": self._codes_setting,
+            "task.env.vision.source": source,
+            "teacher": str(teacher / LAST),
+        }
+
     # Tests
 
-    def test(self, policy: Artifact, name: str) -> Outcome:
+    def test(self, policy: Artifact, name: str, more: Mapping[str, Any] = MappingProxyType({})) -> Outcome:
         """A policy on the test objects of every split. All policies meet the same starts."""
-        forced: Dict[str, Any] = {"task": "ResDexHyperStage2", "objects.codes": self._codes_setting}
+        forced: Dict[str, Any] = {"task": "ResDexHyperStage2", "objects.codes": self._codes_setting, **more}
         if not any(key.startswith("objects") for key in self.settings.sections["test"]):
             names = [name for chosen in self.tested_on.values() for name in chosen]
             forced.update({"objects.names": names, **self._narrowing_off()})

@@ -1,0 +1,1 @@
+"""What a policy sees of the object with eyes: points on its surface."""
