@@ -30,7 +30,8 @@ def make_objects(config: Union[ObjectsConfig, Mapping[str, Any]]) -> ObjectSet:
     if config.proposals is not None:
         objects = with_proposals(objects, config.proposals)
     if config.codes is not None:
-        objects = with_codes(objects, cached_codes(objects, read_encoder(config.codes)))
+        encoder = read_encoder(config.codes)
+        objects = with_codes(objects, cached_codes(objects, encoder), encoder.id)
     return objects
 
 

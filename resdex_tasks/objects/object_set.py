@@ -101,10 +101,18 @@ class GraspObject:
         return np.concatenate([piece.vertices for piece in self.pieces])
 
 
-class ObjectSet(Sequence[GraspObject]):
-    """An ordered set of objects with unique names."""
+SOURCE_ENCODER = "source"
+"""In place of an encoder's id, where codes, if there are any, came with the objects."""
 
-    def __init__(self, objects: Sequence[GraspObject]) -> None:
+
+class ObjectSet(Sequence[GraspObject]):
+    """An ordered set of objects with unique names.
+
+    Args:
+        encoder: the id of what made their codes; SOURCE_ENCODER where these came with the objects.
+    """
+
+    def __init__(self, objects: Sequence[GraspObject], encoder: str = SOURCE_ENCODER) -> None:
         if not objects:
             raise UserError("the object set is empty")
         names = [o.name for o in objects]
@@ -112,6 +120,7 @@ class ObjectSet(Sequence[GraspObject]):
         if twice:
             raise UserError(f"the object set names an object twice: {', '.join(twice)}")
         self._objects: List[GraspObject] = list(objects)
+        self.encoder = encoder
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -124,7 +133,7 @@ class ObjectSet(Sequence[GraspObject]):
 
     def __getitem__(self, index: Union[int, slice]) -> Union[GraspObject, "ObjectSet"]:
         if isinstance(index, slice):
-            return ObjectSet(self._objects[index])
+            return ObjectSet(self._objects[index], self.encoder)
         return self._objects[index]
 
     def __iter__(self) -> Iterator[GraspObject]:
@@ -144,4 +153,4 @@ class ObjectSet(Sequence[GraspObject]):
         for name in names:
             if name not in by_name:
                 raise UserError(f"no object '{name}' in this set; it has {', '.join(self.names)}")
-        return ObjectSet([by_name[n] for n in names])
+        return ObjectSet([by_name[n] for n in names], self.encoder)

@@ -5,7 +5,7 @@ six directions of the hand. Trials stream through the simulator's environments: 
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 import numpy as np
@@ -31,6 +31,8 @@ LOST_SLIP = 0.06
 """m beyond which the object has been dropped."""
 LIFT = 0.2
 """m, as high as the task's goal."""
+MAX_REACH = 0.003
+"""m, the most that a hand may begin inside its object."""
 STIFFNESS = 20.0
 """1/s: the hand's speed per metre (radian) away from where it should be."""
 DOWN_IN_HAND = ((0, 0, -1), (0, 1, 0), (0, 0, 1), (1, 0, 0), (0, -1, 0), (-1, 0, 0))
@@ -103,6 +105,8 @@ class Trials:
     """(M, 22) rad"""
     joint_targets: Tensor
     """(M, 18) rad, reached at the end of closing."""
+    begins_inside: Tensor
+    """(M,) bool: the hand begins more than `MAX_REACH` inside the object, maybe wedged there: no such grasp holds."""
 
     def __len__(self) -> int:
         return len(self.object_index)
@@ -169,7 +173,13 @@ class TrialScheduler:
         self.grasp_rotation, self.grasp_translation = zeros(n, 4), zeros(n, 3)
         joints, driven = zeros(0, len(JOINTS)), zeros(0, len(ACTUATED))
         self.trials = Trials(
-            torch.zeros(0, dtype=torch.int64, device=device), zeros(0, 7), zeros(0, 7), zeros(0), joints, driven
+            torch.zeros(0, dtype=torch.int64, device=device),
+            zeros(0, 7),
+            zeros(0, 7),
+            zeros(0),
+            joints,
+            driven,
+            torch.zeros(0, dtype=torch.bool, device=device),
         )
         self.outcomes = _no_outcomes(self.trials)
 
@@ -262,7 +272,7 @@ class TrialScheduler:
         if len(envs) == 0:
             return trial
         done = self.clock[envs] >= num_steps[envs]
-        out.held[trial] = done & ~broken[envs] & (slip[envs] <= MAX_SLIP)
+        out.held[trial] = done & ~broken[envs] & (slip[envs] <= MAX_SLIP) & ~self.trials.begins_inside[trial]
         out.slip[trial] = torch.where(done, slip[envs], torch.full_like(slip[envs], math.inf))
         out.lasted[trial] = self.clock[envs]
         self.trial[envs] = -1
@@ -341,14 +351,17 @@ def replay_trials(
     lowest = lowest_point(root_pose[:, 3:].numpy(), root_pose[:, :3].numpy(), opened.numpy())
     above = torch.tensor(lowest).float() - TABLE_HEIGHT
     counts = torch.tensor([len(g) for g in grasps])
-    return Trials(
+    trials = Trials(
         object_index=torch.repeat_interleave(torch.tensor(list(index)), counts).to(device),
         object_pose=object_pose.to(device),
         root_pose=root_pose.to(device),
         rise=(closure.clearance - above).clamp(min=0.0).to(device),
         joint_pos=opened.to(device),
         joint_targets=(joint_pos + SQUEEZE * rates).clamp(lower, upper)[:, actuated].to(device),
+        begins_inside=torch.zeros(int(counts.sum()), dtype=torch.bool, device=device),
     )
+    inside = torch.from_numpy(reach_into_objects(trials, objects) > MAX_REACH).to(device)
+    return replace(trials, begins_inside=inside)
 
 
 def reach_into_objects(trials: Trials, objects: ObjectSet) -> np.ndarray:
@@ -393,9 +406,10 @@ def place_grasps(obj: GraspObject, grasps: GraspProposals) -> Tuple[Tensor, Tens
 def holds(sim: GraspSim, objects: ObjectSet, grasps: Sequence[GraspProposals], **replay: Any) -> List[np.ndarray]:
     """Which grasps hold their object: for each object (P,) bool.
 
-    A grasp holds when, replayed (`replay_trials`, which has the other arguments), the object is lifted by 20 cm and
-    stays in the hand while the hand turns so that gravity pulls from all six directions in turn (`FULL_MOTION`): at the
-    end it has moved in the hand by less than `MAX_SLIP`, and never by more than `LOST_SLIP`.
+    A grasp holds when, replayed (`replay_trials`, which has the other arguments), the hand begins beside the object,
+    the object is lifted by 20 cm and stays in the hand while the hand turns so that gravity pulls from all six
+    directions in turn (`FULL_MOTION`): at the end it has moved in the hand by less than `MAX_SLIP`, and never by more
+    than `LOST_SLIP`.
     """
     held = run_trials(sim, replay_trials(sim, objects, grasps, **replay), FULL_MOTION).held.cpu().numpy()
     return np.split(held, np.cumsum([len(g) for g in grasps])[:-1])

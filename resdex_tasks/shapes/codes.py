@@ -56,11 +56,11 @@ def encode(objects: ObjectSet, encoder: ObjectEncoder, known: Optional[CodeFile]
     return CodeFile(encoder.id, tuple(objects.names), tuple(shapes), codes)
 
 
-def with_codes(objects: ObjectSet, codes: Union[np.ndarray, Sequence[np.ndarray]]) -> ObjectSet:
-    """The same objects carrying the codes (N, 64), in their order."""
+def with_codes(objects: ObjectSet, codes: Union[np.ndarray, Sequence[np.ndarray]], encoder: str) -> ObjectSet:
+    """The same objects carrying the codes (N, 64) of the encoder with this id, in their order."""
     if len(codes) != len(objects):
         raise ValueError(f"{len(codes)} codes for {len(objects)} objects")
-    return ObjectSet([dataclasses.replace(obj, code=np.asarray(code)) for obj, code in zip(objects, codes)])
+    return ObjectSet([dataclasses.replace(obj, code=np.asarray(code)) for obj, code in zip(objects, codes)], encoder)
 
 
 def write_codes(path: Path, file: CodeFile) -> None:

@@ -82,6 +82,9 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
 
     policy, teacher = Policy.load(checkpoint, command.rl_device), _teacher_of(checkpoint, config)
     objects = make_objects(config.objects) if objects is None else objects
+    for played in (checkpoint, teacher):
+        if played is not None:
+            played.check_codes(objects)
     index = schedule(objects, command.episodes_per_object, command.num_episodes)
     # as few rounds as the number of environments allows, and no more environments than these need
     rounds = -(-len(index) // command.num_envs)

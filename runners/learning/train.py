@@ -69,6 +69,9 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
     rank = int(os.environ.get("RANK", "0")) if command.multi_gpu else 0
     start = find_warm_start(config)
     objects = make_objects(config.objects) if objects is None else objects
+    for checkpoint in (start.resumed, start.stage1, start.teacher):
+        if checkpoint is not None:
+            checkpoint.check_codes(objects)
     task = _make_task(config, objects, command.seed + rank, start)
 
     folder = Path(command.runs_dir) / _experiment(config)
@@ -162,7 +165,9 @@ def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
         made_by = replace(made_by, teacher={"name": start.teacher.name, "id": start.teacher.id})
     plain: Dict[str, Any] = dict(config.plain)
     objects = tuple(task.objects.names)
-    return Checkpoint(start.spec, {}, made_by, plain["task"], plain["sim"], objects, plain["objects"])
+    seen = [start.spec, *([start.teacher.spec] if start.teacher else [])]
+    encoder = task.objects.encoder if any("object_code" in spec.observation_layout for spec in seen) else ""
+    return Checkpoint(start.spec, {}, made_by, plain["task"], plain["sim"], objects, plain["objects"], encoder)
 
 
 def _experiment(config: RunConfig) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.networks.experts import ExpertsSpec
+from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.observations import CLOUD, VIEWS, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
@@ -90,6 +91,9 @@ class Checkpoint:
     """Names of the objects that it was trained on."""
     object_source: Mapping[str, Any]
     """Its group `objects`."""
+    encoder: str = ""
+    """Id of what made the shape codes that its policy, or its teacher, saw (`ObjectSet.encoder`); '': it saw none, or
+    nobody wrote it down."""
     training: Optional[Mapping[str, Any]] = None
     """The agent's state beside the weights (optimizer, random numbers, environments); None: the part that plays."""
     name: str = ""
@@ -106,7 +110,8 @@ class Checkpoint:
         path = find_checkpoint(str(name))
         state = read_plain(path, FORMAT, "a policy's checkpoint", "resdex-1")
         try:
-            own = {f.name: state[f.name] for f in fields(cls) if f.name not in ("name", "path")}
+            own = {f.name: state[f.name] for f in fields(cls) if f.name not in ("name", "path", "encoder")}
+            own["encoder"] = state.get("encoder", "")
             own["spec"], own["made_by"] = PolicySpec(**own["spec"]), MadeBy(**own["made_by"])
             own["objects"] = tuple(own["objects"])
         except (KeyError, TypeError) as error:
@@ -156,6 +161,18 @@ class Checkpoint:
         ours = layout(view, theirs.get(CLOUD, 0) // 3)
         if list(ours.items()) != list(theirs.items()):
             raise UserError(f"{self.name} sees {', '.join(theirs)}; here a '{view}' policy sees {', '.join(ours)}")
+
+    def check_codes(self, objects: ObjectSet) -> None:
+        """Check that the objects' codes are of the encoder whose codes its policy knows.
+
+        Raises:
+            UserError: they are of another, to which the policy is blind.
+        """
+        if "object_code" in self.spec.observation_layout and self.encoder and objects.encoder != self.encoder:
+            raise UserError(
+                f"{self.name} knows the shape codes of encoder {self.encoder}; these objects' are of "
+                f"{objects.encoder}: objects.codes names the encoder"
+            )
 
     def check_fits(self, spec: PolicySpec) -> None:
         """Check that its weights can go into a network built as `spec` says.

@@ -42,6 +42,7 @@ def film_wall(config: RunConfig, path: Path, columns: int, last_step: int) -> Li
     if config.checkpoint is None:
         raise UserError("a film needs checkpoint=FILE, or the name of a shipped one")
     policy, objects = Policy.load(config.checkpoint), make_objects(config.objects)
+    config.checkpoint.check_codes(objects)
     task = evaluation_task(config, objects, len(objects), policy.groups)
     frames: List[np.ndarray] = []
 

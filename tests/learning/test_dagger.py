@@ -392,7 +392,12 @@ def test_a_student_learns_what_a_teacher_does_that_it_can_imitate(watched, tmp_p
     assert (position - buffer["object"]).norm(dim=1).mean() < 0.02
 
 
-FALLING = ("train.params.config.teacher_share=0.6", "train.params.config.final_teacher_share=0.2", "max_iterations=4")
+FALLING = (
+    "train.params.config.teacher_share=0.8",
+    "train.params.config.final_teacher_share=0.2",
+    "train.params.config.teacher_decay=1.0",
+    "max_iterations=4",
+)
 
 
 @trains
@@ -402,7 +407,8 @@ def test_stopped_and_resumed_equals_uninterrupted(watched, tmp_path):
     watched.stop_after = 2
     assert call(tmp_path, *TINY, *STUDENT, *FALLING, "experiment=run").status == 130
     run = tmp_path / "runs" / "run"
-    assert last_of(run).made_by.iterations == 2
+    stopped = last_of(run)
+    assert stopped.made_by.iterations == 2 and len(stopped.training["own"]["by_teacher"].unique()) == 2
     watched.stop_after = None
     train(tmp_path, *STUDENT, *FALLING, "checkpoint=runs/run/nn/last.pth")
     resumed = last_of(run)

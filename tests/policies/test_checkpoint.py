@@ -13,7 +13,10 @@ from helpers.command_line import TINY, assert_one_sentence, call, files, train
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.observations import layout
+from resdex_tasks.shapes.encoder import ObjectEncoder, read_encoder, write_encoder
 from resdex_tasks.utils.errors import UserError
 from runners.policies import checkpoint as checkpoints
 from runners.policies.checkpoint import (
@@ -418,6 +421,45 @@ def test_evaluation_takes_the_observation_from_the_checkpoint(tmp_path):
         tmp_path, *EVALUATION, "num_envs=2", "test=True", "checkpoint=runs/run/nn/last.pth", "objects.codes=shipped"
     )
     assert outcome.status == 0, outcome.err
+
+
+# Shape codes belong to their encoder
+
+
+def seen_by(encoder, view="full"):
+    spec = replace(SPEC, observation=view, observation_layout=layout(view))
+    return some_checkpoint(spec=spec, encoder=encoder, name="policy.pth")
+
+
+def test_codes_of_another_encoder_are_refused():
+    objects = ObjectSet(list(starter_objects()), encoder="theirs")
+    with pytest.raises(UserError, match=r"policy\.pth knows the shape codes of encoder ours; .* are of theirs"):
+        seen_by("ours").check_codes(objects)
+    seen_by("theirs").check_codes(objects)
+    seen_by("").check_codes(objects)  # written before anybody noted it
+    seen_by("ours", "base").check_codes(objects)  # a base policy sees no code
+
+
+def test_shipped_hyper_policies_know_the_shipped_encoder():
+    for name in ("hyper_stage1", "hyper_stage2"):
+        assert Checkpoint.read(name).encoder == read_encoder("shipped").id
+
+
+@pytest.mark.slow
+def test_a_policy_is_not_tested_with_codes_of_another_encoder(tmp_path):
+    encoder = read_encoder("shipped")
+    other = ObjectEncoder(encoder.network, encoder.mean, encoder.std, encoder.points, encoder.seed + 1)
+    write_encoder(tmp_path / "other.pth", other)
+    outcome = call(
+        tmp_path,
+        *EVALUATION,
+        "test=True",
+        "checkpoint=hyper_stage2",
+        "objects=zoo",
+        "objects.names=[mug-0001]",
+        f"objects.codes={tmp_path}/other.pth",
+    )
+    assert_one_sentence(outcome, "hyper_stage2 knows the shape codes of encoder eb0379deca67", other.id)
 
 
 # The part that is shipped

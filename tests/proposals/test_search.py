@@ -60,6 +60,8 @@ def test_bad_grasps_do_not_hold(found):
     sim = make_sim(box, 4)
     assert not holds(sim, box, [away])[0].any()
     assert not holds(sim, box, [opened])[0].any()
+    wedged = dataclasses.replace(replay_trials(sim, box, [good]), begins_inside=torch.ones(len(good), dtype=torch.bool))
+    assert not run_trials(sim, wedged, FULL_MOTION).held.any()
     outcomes = run_trials(sim, replay_trials(sim, box, [away]), FULL_MOTION)
     assert (outcomes.lasted < FULL_MOTION.num_steps).all(), "a dropped object ends its trial"
     assert torch.isinf(outcomes.slip).all()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.hand.geometry import hand_hull, hand_spheres
-from resdex_tasks.hand.shadow_hand import JOINTS
+from resdex_tasks.hand.shadow_hand import JOINTS, PALM_DOWN_QUAT
 from resdex_tasks.objects.geometry.convex import convex_piece
 from resdex_tasks.objects.object_set import GraspProposals, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
@@ -20,6 +20,7 @@ from resdex_tasks.proposals.candidates import depth_in_table
 from resdex_tasks.proposals.trials import (
     DOWN_IN_HAND,
     FULL_MOTION,
+    MAX_REACH,
     TrialScheduler,
     reach_into_objects,
     replay_trials,
@@ -93,6 +94,18 @@ def test_how_deep_a_hand_begins_in_an_object(sim, depth, yaw, seed):
     grasps = dataclasses.replace(grasps, translation=np.array([[0.0, 0.0, 0.1 - depth - lowest]]))
     trials = replay_trials(sim, objects, [grasps])
     np.testing.assert_allclose(reach_into_objects(trials, objects), depth, atol=1e-6)
+
+
+def test_a_hand_that_begins_inside_its_object_holds_nothing(sim):
+    """Wedged in a block that is larger than the hand: it is lifted and turned, and that is no grasp."""
+    block = dataclasses.replace(zoo_trio()[0], pieces=(convex_piece(trimesh.creation.box((0.3, 0.3, 0.12)).vertices),))
+    down = Rotation.from_quat(PALM_DOWN_QUAT).as_quat()[None]
+    grasps = GraspProposals(down, np.array([[0.0, 0.1, 0.03]]), np.zeros((1, len(JOINTS))), np.array([[0.0, 0, 0, 1]]))
+    objects = ObjectSet([block])
+    trials = replay_trials(sim, objects, [grasps])
+    assert reach_into_objects(trials, objects) > MAX_REACH and trials.begins_inside.all()
+    away = dataclasses.replace(grasps, translation=np.array([[0.0, 0.1, 0.5]]))
+    assert not replay_trials(sim, objects, [away]).begins_inside.any()
 
 
 def test_a_trial_begins_with_the_hand_outside_the_object(sim):

@@ -375,11 +375,11 @@ def test_a_file_of_codes_keeps_those_of_other_objects(tmp_path):
 
 def test_objects_carry_their_codes():
     codes = np.arange(2 * 64, dtype=np.float32).reshape(2, 64)
-    coded = with_codes(STARTER[:2], codes)
-    assert coded.names == STARTER.names[:2]
+    coded = with_codes(STARTER[:2], codes, "an encoder")
+    assert coded.names == STARTER.names[:2] and coded.encoder == coded[1:].encoder == "an encoder"
     np.testing.assert_array_equal(np.stack([obj.code for obj in coded]), codes)
     with pytest.raises(ValueError, match="1 codes for 2 objects"):
-        with_codes(STARTER[:2], codes[:1])
+        with_codes(STARTER[:2], codes[:1], "an encoder")
     with pytest.raises(ValueError, match="finite"):
         CodeFile("id", ("a",), ("s",), np.full((1, 64), np.nan))
 

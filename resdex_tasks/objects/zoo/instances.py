@@ -17,8 +17,8 @@ from resdex_tasks.objects.zoo.splits import instance_name
 
 LENGTH = (min(SCALES), max(SCALES))
 """m, an object's longest extent along an axis of its frame."""
-LARGE_LENGTH = (min(SCALES), 0.22)
-"""The same of large objects: what stands in a kitchen, up to a full bottle."""
+LARGE_LENGTH = (min(SCALES), 0.30)
+"""The same of large objects: what stands in a kitchen, as large as DexGraspNet's at its largest scale."""
 JITTER = 0.07
 """The length is one of `SCALES`, up to this fraction more or less."""
 MAX_WIDTH, MAX_LARGE_WIDTH = 0.085, 0.09
