@@ -38,7 +38,7 @@ ROOT_FILES = {
         "monitor.py",
         "warm_start.py",
     },
-    "runners/policies": {"checkpoint.py", "policy.py", "experts.py"},
+    "runners/policies": {"checkpoint.py", "policy.py", "experts.py", "onnx.py"},
     "runners/config": {"run_config.py", "machine.py", "rl_games_params.py"},
     "runners/pipeline": {"__main__.py", "workspace.py", "settings.py", "report.py"},
     "runners/viewer": {"film.py", "wall.py"},

@@ -8,8 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.command_line import STUDENT
+from helpers.policies import cloud_settings
+from helpers.simulators import mujoco_task
 
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
+from resdex_tasks.networks.point_cloud import PointCloudConfig
 from resdex_tasks.observations import SIZES
+from resdex_tasks.utils.config_reader import read_config
+from runners.policies.policy import PolicyOutput
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -73,6 +80,65 @@ def test_training_shares_add_up():
     *parts, whole = shares(text, "share")
     assert sum(parts) == pytest.approx(100, abs=1)
     assert whole == 100
+
+
+@pytest.mark.slow
+def test_shares_of_a_students_training_add_up_with_its_clouds_and_its_teacher():
+    pytest.importorskip("mujoco.batch")
+    options = ["--num-envs=8", "--iterations=1", "--warmup=1", "sim=mujoco", "sim.numThreads=1", "task=ResDexVision"]
+    student = [o for o in STUDENT if not o.startswith("task=")]
+    text = run("training_shares.py", *options, *student, "task.env.vision.source=camera")
+    *parts, whole = shares(text, "share")
+    assert sum(parts) == pytest.approx(100, abs=1) and whole == 100
+    names = [line.split("|")[1].strip() for line in text[text.index("| share") :].splitlines() if line.startswith("|")]
+    told = dict(zip(names[2:], parts))
+    assert list(told) == [
+        "physics", "observation, reward, reset", "clouds", "inference", "teacher", "update", "other",
+    ]  # fmt: skip
+    assert min(told[name] for name in ("clouds", "inference", "teacher", "update")) > 0
+
+
+@pytest.fixture
+def watched_task(checkout):
+    """A task of four episodes of 6 steps that cameras watch, and what it sees of them."""
+    env = {"source": "camera", "numPoints": 16, "poolPoints": 32}
+    return mujoco_task(4, ("box", "mug"), observation="vision", vision=env, episodeLength=6)
+
+
+def falling(obs):
+    """What a policy does that lets everything fall."""
+    return PolicyOutput(torch.zeros(len(obs["proprioception"]), NUM_ACTIONS), None)
+
+
+def test_fast_occlusion_is_told_beside_exact_rays(watched_task):
+    from benchmarks import vision
+
+    head, one, all_ = vision.occlusion_rows(watched_task, watched_task.clouds, falling, every=2)
+    assert head == ("seen by", "wrongly visible, %", "wrongly hidden, %")
+    assert (one[0], all_[0]) == ("one camera", "any camera")
+    assert all(0 <= float(cell) < 20 for cell in (*one[1:], *all_[1:])) and float(one[2]) > 0
+
+
+def test_what_the_fast_occlusion_gets_wrong_by_hand(watched_task, monkeypatch):
+    """Of two cameras and four points, one says 5 are visible, of which 2 are hidden, and hides 1 of 4 visible ones;
+    said to be seen by any are 4, of which 1 is by none; all 3 that are seen are said to be."""
+    from benchmarks import vision
+
+    said = torch.tensor([[[1, 1, 0, 1], [1, 0, 1, 0]]], dtype=torch.bool)
+    true = torch.tensor([[[1, 0, 0, 1], [0, 0, 1, 1]]], dtype=torch.bool)
+    monkeypatch.setattr(watched_task.clouds, "visible", lambda sim, points: said)
+    monkeypatch.setattr(watched_task.sim, "sees", lambda eyes, points: true)
+    _, one, all_ = vision.occlusion_rows(watched_task, watched_task.clouds, falling, every=2)
+    assert (one[1:], all_[1:]) == (("40.0", "25.0"), ("25.0", "0.0"))
+
+
+def test_the_cost_of_clouds_and_of_their_encoder_is_told(watched_task):
+    from benchmarks import vision
+
+    head, *rows = vision.cloud_rows(watched_task, watched_task.clouds, repeats=1)
+    assert len(head) == 2 and len(rows) == 4 and all(float(cost.replace(",", "")) > 0 for _, cost in rows)
+    config = read_config(PointCloudConfig, cloud_settings(), "cloud")
+    assert [row[0] for row in vision.encoder_rows(config, repeats=1)] == ["points", "64", "128", "256", "512"]
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ class PointCloudBuilder(A2CBuilder):
 
         def _encoded(self, obs: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
             """What the trunk sees, and the object's position."""
-            code, centroid = self.encoder(obs[:, NUM_PROPRIOCEPTION:].reshape(len(obs), -1, 3))
+            code, centroid = self.encoder(obs[:, NUM_PROPRIOCEPTION:].unflatten(1, (-1, 3)))
             beside = obs[:, :NUM_PROPRIOCEPTION]
             if self.encoder.config.centroid:
                 beside = torch.cat((beside, centroid), dim=1)

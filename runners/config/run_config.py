@@ -20,7 +20,7 @@ from resdex_tasks import factory
 from resdex_tasks.grasp_task import GraspTask, TaskConfig
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.sources import ObjectsConfig, read_objects_config
-from resdex_tasks.observations import layout
+from resdex_tasks.observations import CLOUD, VIEWS, layout
 from resdex_tasks.sims.base import GraspSim
 from resdex_tasks.sims.registry import read_sim_config, simulator_entry
 from resdex_tasks.utils.config_reader import bounds, read_config
@@ -294,6 +294,9 @@ def _check(config: RunConfig) -> None:
         raise UserError(f"experts is '{command.experts}'; it must be a list of checkpoints: experts=[a.pth,b.pth]")
     if command.experts != SHIPPED and not config.mixes:
         raise UserError(f"experts={config.overrides.get('experts')} are for a hyper-policy: task=ResDexHyper")
+    view = config.task.env.observation
+    if "cloud" in config.params["network"] and CLOUD not in VIEWS[view]:
+        raise UserError(f"task.env.observation is {view}, which has no cloud: train.params.network.cloud needs vision")
     actors = config.params["config"]["num_actors"]
     for key, count in (("task.env.numEnvs", config.task.env.num_envs), ("train.params.config.num_actors", actors)):
         if count != command.num_envs:

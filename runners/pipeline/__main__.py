@@ -16,7 +16,7 @@ python -m runners.pipeline [key=value ...]
   objects=zoo k=4 out=runs/pipeline
   encoder=shipped|FILE|train|source    threshold=0.8 tries=3    test_objects=100
   num_envs=  seed=  max_iterations=  sim=  scale=  ...          train.py's keys, for every training and test
-  base.KEY=  stage1.KEY=  stage2.KEY=  test.KEY=                the same for one kind of them
+  base.KEY=  stage1.KEY=  stage2.KEY=  vision.KEY=  test.KEY=   the same for one kind of them
 
 The same command resumes after a stop; changed settings redo what they touch. See docs/pipeline.md.
 """

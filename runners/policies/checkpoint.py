@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.networks.experts import ExpertsSpec
-from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.object_set import SOURCE_ENCODER, ObjectSet
 from resdex_tasks.observations import CLOUD, VIEWS, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
@@ -168,6 +168,8 @@ class Checkpoint:
         Raises:
             UserError: they are of another, to which the policy is blind.
         """
+        if objects.encoder == SOURCE_ENCODER and all(obj.code is None for obj in objects):
+            return  # there are none, which the task refuses
         if "object_code" in self.spec.observation_layout and self.encoder and objects.encoder != self.encoder:
             raise UserError(
                 f"{self.name} knows the shape codes of encoder {self.encoder}; these objects' are of "

@@ -10,7 +10,7 @@ import contextlib
 import copy
 import io
 from pathlib import Path
-from typing import Mapping, NamedTuple, Optional, Union
+from typing import Any, Mapping, NamedTuple, Optional, Union
 
 import torch
 from rl_games.algos_torch.model_builder import ModelBuilder
@@ -40,7 +40,7 @@ class Policy:
     """The mean of an rl_games model's Gaussian, composed with the experts' actions where there are (Eq. 4)."""
 
     def __init__(self, model: torch.nn.Module, observation: str) -> None:
-        self.model = model.eval()
+        self.model: Any = model.eval()
         self.observation = observation
         """What it sees: one of `observations.VIEWS`."""
         self.groups = VIEWS[observation]
@@ -76,9 +76,16 @@ class Policy:
         """
         if not isinstance(observations, Tensor):
             observations = joined(observations, self.observation)
-        observation = observations.to(self.device)
-        out = self.model({"is_train": False, "prev_actions": None, "obs": observation, "rnn_states": None})
-        action, weights = out["mus"], None
+        return self.act(observations.to(self.device), clamp)
+
+    def act(self, observation: Tensor, clamp: bool = True) -> PolicyOutput:
+        """The same for joined observations (N, size) on its device."""
+        return self.act_on(observation, self.model.norm_obs(observation), clamp)
+
+    def act_on(self, observation: Tensor, normalised: Tensor, clamp: bool = True) -> PolicyOutput:
+        """The same for observations, and as the network's running statistics leave them (both (N, size))."""
+        seen = {"is_train": False, "prev_actions": None, "rnn_states": None, "obs": normalised}
+        action, weights = self.model.a2c_network(seen)[0], None
         if self._hyper is not None:
             action, weights = self._hyper.compose(observation, action)
         return PolicyOutput(action.clamp(-1.0, 1.0) if clamp else action, weights)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resdex_tasks.networks.hyper import MixtureConfig
+from resdex_tasks.networks.point_cloud import PointCloudConfig
 from resdex_tasks.objects.sources import SOURCES, read_objects_config
 from resdex_tasks.sims.registry import SIMULATORS, read_sim_config
 from resdex_tasks.utils.config_reader import Bounds, camel_case, read_config, shown
@@ -22,7 +23,7 @@ from resdex_tasks.utils.mappings import flat
 from resdex_tasks.utils.overrides import hydra_value
 from resdex_tasks.utils.paths import CFG_DIR
 from runners.config import CommandSettings, RunConfig, TaskSettings, load_config
-from runners.config.rl_games_params import PARTS, check_params
+from runners.config.rl_games_params import PARTS, DaggerParams, check_params
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +70,7 @@ def _objects(plain):
     return read_objects_config(plain["objects"])
 
 
-MIXTURE = "train.params.network.mixture"
+MIXTURE, CLOUD = "train.params.network.mixture", "train.params.network.cloud"
 GROUPS: List[Group] = [
     Group("top", "", CommandSettings, spelling=str, read=_command),
     Group("task", "task", TaskSettings, read=lambda plain: read_config(TaskSettings, plain["task"], "task")),
@@ -83,6 +84,8 @@ GROUPS: List[Group] = [
     ),
     *(Group(where, where, part, ("num_envs=4",), str, _train) for where, part in PARTS.items()),
     Group(MIXTURE, MIXTURE, MixtureConfig, ("task=ResDexHyper",), read=_train),
+    Group(CLOUD, CLOUD, PointCloudConfig, ("task=ResDexVision",), read=_train),
+    Group("train=ResDexVisionDAgger", "train.params.config", DaggerParams, ("task=ResDexVision",), str, _train),
 ]
 
 

@@ -15,7 +15,15 @@ from resdex_tasks.objects.object_set import SPLITS
 from runners.evaluation.intervals import Estimate, mean, success_rate
 from runners.evaluation.rollout import Episodes
 from runners.evaluation.run import evaluate
-from runners.evaluation.summary import EvaluationResult, SuccessRow, Summary, schedule, summarise
+from runners.evaluation.summary import (
+    EvaluationResult,
+    GapRow,
+    SuccessRow,
+    Summary,
+    TeacherResult,
+    schedule,
+    summarise,
+)
 
 
 def thing(name, category="box", split="train"):
@@ -132,6 +140,15 @@ rows = st.builds(
     splits=st.lists(words, max_size=2),
 )
 some_rows = st.lists(rows, max_size=2)
+gaps = st.builds(
+    GapRow,
+    name=words,
+    episodes=st.integers(1, 9),
+    teacher_once=estimates,
+    teacher_at_end=estimates,
+    gap_once=estimates,
+    gap_at_end=estimates,
+)
 results = st.builds(
     EvaluationResult,
     summary=st.builds(Summary, all=rows, splits=some_rows, categories=some_rows, objects=some_rows),
@@ -144,6 +161,7 @@ results = st.builds(
     settings=st.dictionaries(
         words, st.dictionaries(words, st.none() | st.booleans() | numbers, max_size=2), max_size=2
     ),
+    teacher=st.none() | st.builds(TeacherResult, checkpoint=words, splits=st.lists(gaps, max_size=2), all=gaps),
 )
 
 
@@ -157,7 +175,7 @@ def test_evaluation_result_survives_json(evaluated):
 def test_evaluation_json_layout():
     content = result(weights=[0.25, 0.75], experts=["mug-0000", "box-0000"]).to_json()
     assert list(content) == [
-        "summary", "checkpoint", "seed", "num_envs", "proposal_weights", "experts", "versions", "settings",
+        "summary", "checkpoint", "seed", "num_envs", "proposal_weights", "experts", "versions", "settings", "teacher",
     ]  # fmt: skip
     assert list(content["summary"]) == ["all", "splits", "categories", "objects"]
     row = content["summary"]["objects"][0]

@@ -2,11 +2,12 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import torch
 from helpers.configs import physics
 from helpers.simulators import mujoco_sim
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand.geometry import hand_hull, hand_spheres, joint_ranges
+from resdex_tasks.hand.geometry import PALM, FingerSpheres, hand_hull, hand_spheres, joint_ranges, palm_boxes
 from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS
 
 
@@ -66,3 +67,27 @@ def test_the_spheres_have_the_scenes_capsules_among_them():
             assert spheres.radii[distance.argmin()] == model.geom_size[g, 0]
     np.testing.assert_allclose(joint_ranges(), mujoco_sim(["box"]).joint_limits.numpy(), atol=1e-6)
     assert set(spheres.finger) == {-1, *range(len(FINGERS))}
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_fingers_spheres_on_any_device_are_those_of_the_whole_hand(count):
+    low, high = joint_ranges().T
+    q = low + np.random.default_rng(count).random((count, len(JOINTS))) * (high - low)
+    fingers = FingerSpheres(torch.device("cpu"))
+    whole, found = hand_spheres(q), fingers(torch.from_numpy(q).float())
+    ours = whole.finger != PALM
+    assert found.dtype == fingers.radii.dtype == torch.float32 and 40 < ours.sum() < len(ours)
+    np.testing.assert_allclose(fingers.radii.numpy(), whole.radii[ours], rtol=1e-6)
+    np.testing.assert_allclose(found.numpy(), whole.centres[:, ours], atol=1e-6)
+
+
+def test_every_sphere_of_the_palm_is_inside_one_of_its_boxes_and_fills_it():
+    spheres, boxes = hand_spheres(np.zeros((1, len(JOINTS)))), palm_boxes()
+    palm = spheres.finger == PALM
+    centres, radii = spheres.centres[0, palm], spheres.radii[palm, None]
+    low, high = boxes[:, None, 0] - 1e-9, boxes[:, None, 1] + 1e-9
+    inside = ((centres - radii >= low) & (centres + radii <= high)).all(axis=-1)  # (B, S)
+    assert inside.any(axis=0).all()
+    for box, own in zip(boxes, inside):
+        np.testing.assert_allclose((centres - radii)[own].min(axis=0), box[0], atol=1e-9)
+        np.testing.assert_allclose((centres + radii)[own].max(axis=0), box[1], atol=1e-9)

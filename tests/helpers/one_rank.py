@@ -11,7 +11,9 @@ import sys
 import torch
 from rl_games.common import a2c_common
 
+from resdex_tasks.observations import joined
 from runners import launch
+from runners.learning.dagger import ResDexDagger
 from runners.learning.hyper_ppo import HyperPPO
 from runners.learning.ppo import ResDexPPO
 from runners.learning.train import ALGORITHMS
@@ -38,8 +40,11 @@ class OnCpu:
         self.vec_env.task.num_diverged = 1 + int(os.environ["RANK"])
 
     def play_steps(self):
-        self.statistics.append([b.double().sum().item() for b in self.model.buffers()])
+        self._note_statistics()
         return super().play_steps()
+
+    def _note_statistics(self):
+        self.statistics.append([b.double().sum().item() for b in self.model.buffers()])
 
     def train(self):
         try:
@@ -47,7 +52,7 @@ class OnCpu:
         finally:
             weights = torch.cat([p.detach().flatten() for p in self.model.parameters()]).tolist()
             task = self.vec_env.task
-            obs = task.obs[task.config.observation].tolist()
+            obs = joined(task.obs, task.config.observation).tolist()
             result = {"weights": weights, "obs": obs, "rank": self.global_rank,
                       "statistics": self.statistics, "diverged": self.num_diverged}  # fmt: skip
             with open(sys.argv[1], "w") as file:
@@ -62,10 +67,16 @@ class HyperOnCpu(OnCpu, HyperPPO):
     pass
 
 
+class DaggerOnCpu(OnCpu, ResDexDagger):
+    def collect(self):
+        self._note_statistics()
+        return super().collect()
+
+
 if __name__ == "__main__":
     join = a2c_common.dist.init_process_group
     a2c_common.dist.init_process_group = lambda backend, **where: join("gloo", **where)
     torch.cuda.set_device = lambda index: None
     torch.cuda.is_available = lambda: True  # multi_gpu=True asks for CUDA devices
-    ALGORITHMS.update(resdex_ppo=BaseOnCpu, resdex_hyper_ppo=HyperOnCpu)
+    ALGORITHMS.update(resdex_ppo=BaseOnCpu, resdex_hyper_ppo=HyperOnCpu, resdex_dagger=DaggerOnCpu)
     sys.exit(launch.main(sys.argv[2:]))

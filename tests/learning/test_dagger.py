@@ -512,6 +512,7 @@ def checkpoints(tmp_path_factory):
         (["task.env.vision.numPoints=17"], ("task.env.vision.numPoints is 17", "task.env.vision.poolPoints=16")),
         (["train.params.network.cloud.pooling=mean"], ("train.params.network.cloud.pooling is 'mean'",)),
         (["train.params.config.updates=0"], ("train.params.config.updates is 0",)),
+        (["task.env.observation=base"], ("task.env.observation is base", "train.params.network.cloud")),
     ],
 )
 def test_a_training_that_cannot_start_says_why(checkpoints, overrides, culprits):

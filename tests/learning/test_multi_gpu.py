@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.command_line import TINY
+from helpers.command_line import STUDENT, TINY
 
 from runners.policies.checkpoint import Checkpoint
 
@@ -95,3 +95,12 @@ def test_a_hyper_policy_learns_in_both_and_says_what_follows(folder):
     assert first["weights"] == second["weights"]
     assert first["statistics"] == second["statistics"]
     assert "task=ResDexHyperStage2 stage1=runs/hyper/nn/last.pth" in out and "Stage2" not in other
+
+
+def test_a_student_learns_from_both(folder):
+    pytest.importorskip("mujoco.batch")
+    (first, second), (out, other) = run_two(folder, *STUDENT, "experiment=student")
+    assert first["weights"] == second["weights"] and first["obs"] != second["obs"]
+    assert len(first["statistics"]) == 2 and first["statistics"] == second["statistics"]
+    assert first["statistics"][0] != first["statistics"][1]
+    assert "imitates base_box" in out and "imitates" not in other

@@ -13,11 +13,13 @@ from helpers.command_line import Outcome, assert_one_sentence, files
 
 from resdex_tasks.shapes.clusters import read_clusters
 from resdex_tasks.utils.files import read_json, write_json
+from runners.evaluation import gallery
 from runners.evaluation.intervals import Estimate
 from runners.evaluation.summary import EvaluationResult, SuccessRow, Summary
+from runners.evaluation.tables import teacher_table
 from runners.launch import main as train_main
+from runners.learning.agent import ResDexAgent
 from runners.learning.monitor import TrainingStopped
-from runners.learning.ppo import ResDexPPO
 from runners.pipeline.__main__ import main
 from runners.pipeline.methods import resdex
 from runners.pipeline.workspace import LOCK, LOG, Workspace
@@ -43,10 +45,14 @@ TINIER = (
     "test_experts=false",
     "objects.count=4",
     "test.num_episodes=1",
+    "task.env.vision.numPoints=8",
+    "task.env.vision.poolPoints=16",
+    "vision.train.params.config.updates=2",
 )
 STEPS = ["objects", "test_objects", "codes", "clusters", "expert", "own", "expert", "own", "stage1", "stage2",
-         "test_stage1", "test_stage2"]  # fmt: skip
-REPORTED = ("# ResDex with k = 2 experts on 4 objects", "## Success", "## Base experts", "test_stage2/gallery.png")
+         "test_stage1", "test_stage2", "vision_mesh", "test_vision_mesh"]  # fmt: skip
+REPORTED = ("# ResDex with k = 2 experts on 4 objects", "## Success", "## Vision", "## Base experts",
+            "test_stage2/gallery.png", "test_vision_mesh/evaluation.md")  # fmt: skip
 
 
 class Killed(BaseException):
@@ -91,6 +97,15 @@ def report_of(folder):
     return (folder / "made" / "report.md").read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_galleries():
+    """Else most of the time would go into them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "WIDTH", 64)
+        patch.setattr(gallery, "HEIGHT", 64)
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Folder of an uninterrupted run; tests may not change it."""
@@ -117,6 +132,24 @@ def test_pipeline_writes_the_artifacts_of_the_method_and_a_report(whole):
     for row in summary.objects:
         assert (row.name in trained) == (row.split == "train")
         assert (row.category in trained.values()) == (row.split != "unseen_category")
+
+
+@pytest.mark.slow
+def test_a_student_imitates_stage_2_and_is_reported_beside_it(whole):
+    made = whole / "made"
+    stage2, student = (Checkpoint.read(made / name / "nn" / "last.pth") for name in ("stage2", "vision_mesh"))
+    assert student.made_by.teacher == {"name": "made/stage2/nn/last.pth", "id": stage2.id}
+    assert student.task["env"]["vision"]["source"] == "mesh"
+    beside = EvaluationResult.from_json(read_json(made / "test_vision_mesh" / "evaluation.json"))
+    alone = EvaluationResult.from_json(read_json(made / "test_stage2" / "evaluation.json"))
+    # on the starts of every other test
+    theirs = [(row.name, row.teacher_once, row.teacher_at_end) for row in (*beside.teacher.splits, beside.teacher.all)]
+    assert theirs == [
+        (row.name, row.success_once, row.success_at_end) for row in (*alone.summary.splits, alone.summary.all)
+    ]
+    text = report_of(whole).split("## Vision")[1].split("## ")[0]
+    assert teacher_table("ResDex, vision (mesh clouds)", beside, beside.teacher) in text
+    assert "made/stage2/nn/last.pth (teacher)" in text
 
 
 @pytest.mark.slow
@@ -163,7 +196,7 @@ def test_rerun_does_and_touches_nothing(whole):
 @pytest.mark.slow
 def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole, tmp_path, monkeypatch):
     """Each kill comes once; the same command resumes each time, and the report is that of the uninterrupted run."""
-    kills, evaluate, log, update = [], resdex.evaluate_checkpoint, Workspace._log, ResDexPPO.update_epoch
+    kills, evaluate, log, update = [], resdex.evaluate_checkpoint, Workspace._log, ResDexAgent.update_epoch
 
     def once(what):
         if what not in kills:
@@ -187,7 +220,7 @@ def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole
 
     monkeypatch.setattr(resdex, "evaluate_checkpoint", killed_test)
     monkeypatch.setattr(Workspace, "_log", killed_log)
-    monkeypatch.setattr(ResDexPPO, "update_epoch", killed_update)
+    monkeypatch.setattr(ResDexAgent, "update_epoch", killed_update)
     for calls in range(1, 100):
         try:
             assert pipeline(tmp_path).status == 0
@@ -195,14 +228,14 @@ def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole
         except Killed:
             assert len(kills) == calls
     assert [kind_of(what[6:]) for what in kills if what.startswith("after ")] == STEPS
-    assert sum(what.startswith("training ") for what in kills) == 4
-    assert sum(what.startswith("test ") for what in kills) == 4
+    assert sum(what.startswith("training ") for what in kills) == 5
+    assert sum(what.startswith("test ") for what in kills) == 5
     assert report_of(tmp_path) == report_of(whole)
 
 
 @pytest.mark.slow
 def test_killed_before_the_first_checkpoint_the_training_starts_again(whole, tmp_path, monkeypatch):
-    update, left = ResDexPPO.update_epoch, [1]
+    update, left = ResDexAgent.update_epoch, [1]
 
     def killed(self):
         if left and self.epoch_num == 0:
@@ -210,7 +243,7 @@ def test_killed_before_the_first_checkpoint_the_training_starts_again(whole, tmp
             raise Killed
         return update(self)
 
-    monkeypatch.setattr(ResDexPPO, "update_epoch", killed)
+    monkeypatch.setattr(ResDexAgent, "update_epoch", killed)
     with pytest.raises(Killed):
         pipeline(tmp_path)
     outcome = pipeline(tmp_path)
@@ -238,7 +271,12 @@ def replace_work(patch, success):
 
     def train(config, objects):
         command, plain = config.command, config.plain
-        sources = {"ResDexBase": [], "ResDexHyper": command.experts, "ResDexHyperStage2": [command.stage1]}
+        sources = {
+            "ResDexBase": [],
+            "ResDexHyper": command.experts,
+            "ResDexHyperStage2": [command.stage1],
+            "ResDexVision": [command.teacher],
+        }
         own = [command.experiment, command.seed, command.max_iterations, config.params["config"]["gamma"]]
         history = f"{own} of {[Checkpoint.read(source).made_by.command for source in sources[config.task.name]]}"
         checkpoint = Checkpoint(
@@ -351,23 +389,28 @@ def test_best_tried_object_is_taken_and_reported_where_none_is_learned(tmp_path,
 # Changed settings
 
 EXPERTS = {"expert", "own"}
-HYPER = {"stage1", "stage2", "test_stage1", "test_stage2"}
+VISION = {"vision_mesh", "test_vision_mesh"}
+HYPER = {"stage1", "stage2", "test_stage1", "test_stage2"} | VISION
+TESTS = {"test_stage1", "test_stage2", "test_vision_mesh"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "change, rerun",
     [
-        ("stage2.max_iterations=4", {"stage2", "test_stage2"}),
+        ("vision.max_iterations=4", VISION),
+        ("stage2.max_iterations=4", {"stage2", "test_stage2"} | VISION),
         ("stage1.max_iterations=4", HYPER),
         ("base.max_iterations=4", EXPERTS | HYPER),
         ("seed=3", EXPERTS | HYPER),
         ("expert_episodes=3", {"own"}),
-        ("test_objects=2", {"test_objects", "test_stage1", "test_stage2"}),
-        ("test.num_episodes=3", {"test_stage1", "test_stage2"}),
+        ("test_objects=2", {"test_objects"} | TESTS),
+        ("test.num_episodes=3", TESTS),
         ("threshold=0.5", set()),
         ("sim.numThreads=2", set()),
         ("test_experts=true", {"zero_shot"}),
+        ("students=[]", set()),
+        ("students=[mesh,camera]", {"vision_camera", "test_vision_camera"}),
         ("cluster_seed=1", {"clusters"}),
         ("objects.count=5", {"objects", "test_objects", "codes", "clusters"} | HYPER),
     ],
@@ -391,6 +434,13 @@ def test_another_k_keeps_the_experts_that_are_still_needed(tmp_path, success_of)
     outcome = pipeline(tmp_path, "k=2")
     assert outcome.status == 0
     assert kinds(outcome) == {"clusters"} | HYPER
+
+
+@pytest.mark.slow
+def test_without_students_there_is_no_vision_step(tmp_path, success_of):
+    outcome = pipeline(tmp_path, "students=[]")
+    assert outcome.status == 0 and [kind_of(step) for step in done(outcome)] == STEPS[:-2]
+    assert not list((tmp_path / "made").glob("*vision*")) and "## Vision" not in report_of(tmp_path)
 
 
 @pytest.mark.slow
@@ -431,6 +481,12 @@ def test_other_sources_of_objects_do_not_inherit_the_zoos_settings(tmp_path, suc
         ("experiment=mine", ["experiment", "out"]),
         ("checkpoint=a.pth", ["checkpoint", "by itself"]),
         ("stage1=a.pth", ["stage1 is set by the pipeline"]),
+        ("teacher=a.pth", ["teacher is set by the pipeline"]),
+        ("vision.teacher=a.pth", ["teacher is set by the pipeline"]),
+        ("students=[eyes]", ["students is ['eyes']", "mesh", "camera"]),
+        ("students=mesh", ["students is 'mesh'"]),
+        ("students=null", ["students is null"]),
+        ("vision.task.env.vision.numPoints=0", ["numPoints"]),
         ("encoder=nofile.pth", ["nofile.pth"]),
         ("encoder=source", ["has no code", "encoder=shipped"]),
         ("encoder_training.epochs=3", ["encoder_training", "encoder=train"]),

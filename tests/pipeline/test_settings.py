@@ -10,7 +10,13 @@ from runners.config import load_config
 from runners.pipeline.methods.resdex import slug
 from runners.pipeline.settings import SECTIONS, read_settings
 
-TASKS = {"base": "ResDexBase", "stage1": "ResDexHyper", "stage2": "ResDexHyperStage2", "test": "ResDexHyperStage2"}
+TASKS = {
+    "base": "ResDexBase",
+    "stage1": "ResDexHyper",
+    "stage2": "ResDexHyperStage2",
+    "vision": "ResDexVision",
+    "test": "ResDexHyperStage2",
+}
 
 
 def test_command_line_overrides_the_file_and_a_section_overrides_all():
@@ -27,6 +33,7 @@ def test_every_preset_composes(name):
     for section, task in TASKS.items():
         assert load_config(settings.overrides(section, {"task": task})).objects.source == "zoo"
     assert {key for key in values if isinstance(values[key], dict)} <= {*SECTIONS, "encoder_training"}
+    assert settings.students == ["mesh"]
 
 
 def test_folder_names_of_objects_are_unique():

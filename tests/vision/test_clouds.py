@@ -103,6 +103,24 @@ def test_in_the_world_frame_it_shows(seed, angle):
     torch.testing.assert_close(after, world, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_how_an_objects_frame_lies_in_it_is_not_seen(seed):
+    """The same body in the same place, whose file had other axes: another quaternion, the same points."""
+    (obj,) = make_objects({"source": "zoo", "names": ["teapot-0000"], "split": "all"})
+    turn = Rotation.random(random_state=seed)
+    pieces = [dataclasses.replace(piece, vertices=turn.apply(piece.vertices)) for piece in obj.pieces]
+    other = dataclasses.replace(obj, pieces=tuple(pieces))
+    (pose,) = random_poses(1, seed)
+    turned_back = Rotation.from_quat(pose[3:].numpy()) * turn.inv()
+    other_pose = torch.cat((pose[:3], torch.tensor(turned_back.as_quat(), dtype=torch.float32)))
+    first, second = (
+        cloud_at(cloud_task(1, ObjectSet([body]), numPoints=POOL), place)[0].numpy()
+        for body, place in ((obj, pose), (other, other_pose))
+    )
+    # of two points that are equally far, either may come first
+    assert cKDTree(first).query(second)[0].max() < 1e-5 and cKDTree(second).query(first)[0].max() < 1e-5
+
+
 @pytest.mark.parametrize("name", STARTER.names)
 def test_every_point_is_on_its_objects_surface(name):
     (obj,) = chosen = STARTER.select([name])
