@@ -58,7 +58,8 @@ class TrainingMonitor(AlgoObserver):
     def after_init(self, algo: Any) -> None:
         self.algo, self.writer = algo, algo.writer
         self.window = EpisodeWindow(algo.games_to_track)
-        self.teacher_window = EpisodeWindow(algo.games_to_track)
+        # few, as they come seldom, and the very first ones are cut short
+        self.teacher_window = EpisodeWindow(max(1, algo.games_to_track // 4))
         """Of a student's training: the episodes that its teacher drove."""
 
     def process_infos(self, infos: Dict[str, Any], done_indices: Tensor) -> None:

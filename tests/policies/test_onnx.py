@@ -15,7 +15,13 @@ from runners.policies.checkpoint import Checkpoint
 from runners.policies.policy import Policy
 
 onnxruntime = pytest.importorskip("onnxruntime")
-SPECS = {"base": base_spec(), "plain base": base_spec(normalize_input=False), "hyper": hyper_spec(), "l2": hyper_spec(normalization="l2"), "vision": student_spec()}  # fmt: skip
+SPECS = {
+    "base": base_spec(),
+    "plain base": base_spec(normalize_input=False),
+    "hyper": hyper_spec(),
+    "l2": hyper_spec(normalization="l2"),
+    "vision": student_spec(),
+}
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -29,7 +35,9 @@ def test_any_kind_of_policy_plays_alike_for_any_number_of_hands(tmp_path, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("shipped", "task"), [("base_box", "ResDexBase"), ("hyper_stage2", "ResDexHyper"), ("vision", "ResDexVision")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("shipped", "task"), [("base_box", "ResDexBase"), ("hyper_stage2", "ResDexHyper"), ("vision", "ResDexVision")]
+)
 def test_a_shipped_policy_plays_an_episode_without_torch(tmp_path, shipped, task):
     checkpoint = Checkpoint.read(shipped)
     exporter.export(checkpoint, tmp_path / "policy.onnx")
