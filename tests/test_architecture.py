@@ -25,7 +25,7 @@ ENGINE_FILES = {
     "resdex_tasks/rendering/raycast.py",
 }
 ROOT_FILES = {
-    "resdex_tasks/vision": {"clouds.py"},
+    "resdex_tasks/vision": {"clouds.py", "cameras.py", "config.py", "occlusion.py"},
     "resdex_tasks": {"grasp_task.py", "observations.py", "rewards.py", "factory.py"},
     "runners": {"launch.py"},
     "runners/learning": {
