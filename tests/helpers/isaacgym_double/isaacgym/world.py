@@ -235,7 +235,7 @@ class World:
                 self.sensed = (self.momenta(self.velocities()) - before) / model.opt.timestep
 
     def _collect_contacts(self) -> None:
-        """Net normal force on every body: friction is not in it."""
+        """Net contact force on every body: the normal parts alone, as PhysX reports it."""
         self.contact[:] = 0
         force = np.zeros(6)
         for index in range(self.data.ncon):
@@ -243,7 +243,9 @@ class World:
             if contact.efc_address < 0:
                 continue
             mujoco.mj_contactForce(self.model, self.data, index, force)
-            push = force[0] * contact.frame[:3]
+            if not settings.friction_in_contacts:
+                force[1:] = 0
+            push = force[:3] @ contact.frame.reshape(3, 3)
             first, second = self.model.geom_bodyid[contact.geom]
             self.contact[first] -= push
             self.contact[second] += push
