@@ -20,11 +20,11 @@ from resdex_tasks.hand.description import DISTAL_BODIES
 from resdex_tasks.hand.geometry import BodyPoses, body_names, joint_ranges
 from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, PALM_DOWN_QUAT
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim, SimState, WristLaw
+from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT, GraspSim, SimState, WristLaw
 from resdex_tasks.sims.isaacgym_config import IsaacGymSimConfig
 from resdex_tasks.sims.isaacgym_scene import IsaacGymScene, sim_params
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.rotations import quat_conjugate, quat_rotate
+from resdex_tasks.utils.rotations import quat_conjugate, quat_rotate, rotation_angle
 from resdex_tasks.utils.tensors import constant
 
 ABSURD_DISTANCE, ABSURD_SPEED = 1000.0, 1000.0
@@ -134,11 +134,15 @@ class SharedIsaacGymSim(GraspSim):
         self._place(MEASURED_HEIGHT)
         push = torch.tensor([0.0, 0.0, full], device=self.device).expand(self.num_envs, 3)
         still, targets = torch.zeros_like(push), torch.zeros(self.num_envs, len(ACTUATED), device=self.device)
+        before = after = self._state.root_pose
         for _ in range(MEASURED_STEPS):
             self._hand_over(targets, *((push, still) if axis == 0 else (still, push)))
             self.simulate()
             self.refresh()
-        speed = float(self._now["root"][self._roots[:, HAND], 9 if axis == 0 else 12].median())
+            before, after = after, self._state.root_pose
+        # of the motion over a whole step: within it, the velocity may come and go
+        moved = (after - before)[:, 2] if axis == 0 else rotation_angle(after[:, 3:], before[:, 3:])
+        speed = CONTROL_HZ * float(moved.median())
         expected = self.wrist_law.max_speed if axis == 0 else self.wrist_law.max_angular_speed
         gain = expected / speed if speed > 0 else float("inf")
         log.info("wrist: %.4f of the expected %s", 1 / gain, "speed" if axis == 0 else "angular speed")
