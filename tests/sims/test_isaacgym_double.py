@@ -1,4 +1,4 @@
-"""The double of Isaac Gym: the rules that it holds the interface's users to, and a mistake that each of them catches."""
+"""The double of Isaac Gym: the rules that it holds its users to, and a mistake that each of them catches."""
 
 import ast
 import os

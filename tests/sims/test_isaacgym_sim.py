@@ -11,6 +11,7 @@ from helpers.command_line import TINY, assert_one_sentence, call
 from helpers.driving import ALIKE, advance, place, random_commands, snapshot
 from helpers.simulators import isaacgym_double, isaacgym_sim
 
+from resdex_tasks.factory import make_objects
 from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, PALM_DOWN_QUAT
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.sims import registry
@@ -18,7 +19,11 @@ from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides
 from runners.config import load_config
 from runners.config.machine import automatic_choices
+from runners.evaluation.intervals import wilson_interval
+from runners.evaluation.rollout import run_episodes
+from runners.evaluation.run import evaluation_task
 from runners.learning import vec_env
+from runners.policies.policy import Policy
 
 ROOT = Path(__file__).resolve().parents[2]
 DOUBLE = ROOT / "tests" / "helpers" / "isaacgym_double"
@@ -251,3 +256,18 @@ def test_a_follow_up_that_fails_gives_its_status(tmp_path, monkeypatch):
     two = ("objects=starter", "objects.names=[box,sphere]", "task.env.objectSampling=fixed")
     outcome = call(tmp_path, *SMALL, SIM, "task=ResDexHyper", *two)
     assert outcome.status == 2, outcome.err
+
+
+@pytest.mark.slow
+def test_a_shipped_expert_plays_as_on_mujoco(double):
+    """Where contact forces have the friction in them that it was trained with; docs/isaacgym.md has the numbers."""
+    double.friction_in_contacts = True
+    successes = []
+    for sim in ("mujoco", "isaacgym"):
+        settings = ["task=ResDexBase", f"sim={sim}", "sim.numThreads=1", "sim_device=cpu", "rl_device=cpu"]
+        jar = ["objects=zoo", "objects.names=[jar-0070]", "checkpoint=zoo_expert_3_jar-0070"]
+        config = load_config([*settings, *jar])
+        task = evaluation_task(config, make_objects(config.objects), 40)
+        done = run_episodes(task, Policy.load(config.checkpoint), seed=1)
+        successes.append(int(done.success_at_end.sum()))
+    assert successes[1] / 40 >= wilson_interval(successes[0], 40)[0], successes
