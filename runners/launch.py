@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -139,7 +140,15 @@ def _run_in_a_process_of_its_own(config: RunConfig) -> None:
         FollowUpFailed: it ended with another status than 0; it has said why.
     """
     gc.collect()  # this process's simulator, if it is still there, has memory that the next one needs
-    status = subprocess.run([sys.executable, "-m", "runners.launch", *config.overrides], check=False).returncode
+    child = subprocess.Popen([sys.executable, "-m", "runners.launch", *config.overrides])
+    # a terminal's Ctrl-C reaches the child, too, which ends in its own time; a SIGTERM is handed on
+    waiting = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}
+    before = {number: signal.signal(number, handler) for number, handler in waiting.items()}
+    try:
+        status = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if status:
         raise FollowUpFailed(status)
 

@@ -322,7 +322,7 @@ class IsaacGymSim(SharedIsaacGymSim):
         if sim is None:
             raise UserError("Isaac Gym cannot make a simulator; what it printed says why")
         self.made.append(device)
-        weakref.finalize(self, gym.destroy_sim, sim)
+        weakref.finalize(self, gym.destroy_sim, sim).atexit = False  # a process that ends needs no tidying
         super().__init__(gym, sim, objects, object_index, config, wrist_law, device)
         gym.prepare_sim(sim)
         self.ready()

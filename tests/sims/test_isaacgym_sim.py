@@ -250,11 +250,15 @@ def test_a_follow_up_that_fails_gives_its_status(tmp_path, monkeypatch):
     from runners import launch
 
     class Failed:
-        returncode = 2
+        def __init__(self, command):
+            assert f"stage1={Path('runs', 'run', 'nn', 'last.pth')}" in command
 
-    monkeypatch.setattr(launch.subprocess, "run", lambda *arguments, **settings: Failed())
+        def wait(self):
+            return 2
+
+    monkeypatch.setattr(launch.subprocess, "Popen", Failed)
     two = ("objects=starter", "objects.names=[box,sphere]", "task.env.objectSampling=fixed")
-    outcome = call(tmp_path, *SMALL, SIM, "task=ResDexHyper", *two)
+    outcome = call(tmp_path, *SMALL, SIM, "experiment=run", "task=ResDexHyper", *two)
     assert outcome.status == 2, outcome.err
 
 
