@@ -27,7 +27,7 @@ ENGINE_FILES = {
     "resdex_tasks/rendering/raycast.py",
 }
 ROOT_FILES = {
-    "resdex_tasks/vision": {"clouds.py"},
+    "resdex_tasks/vision": {"cameras.py", "clouds.py", "config.py", "occlusion.py"},
     "resdex_tasks": {"grasp_task.py", "observations.py", "rewards.py", "factory.py"},
     "runners": {"launch.py"},
     "runners/learning": {
