@@ -3,6 +3,7 @@
 from typing import Any, Mapping, Optional, Sequence, Union
 
 import torch
+from torch import Tensor
 
 from resdex_tasks.grasp_task import GraspTask, TaskConfig
 from resdex_tasks.objects.object_set import ObjectSet
@@ -36,19 +37,27 @@ def make_objects(config: Union[ObjectsConfig, Mapping[str, Any]]) -> ObjectSet:
 
 
 def make_sim(
-    name: str, config: Any, objects: ObjectSet, num_envs: int, wrist_law: WristLaw, device: str = "cpu"
+    name: str,
+    config: Any,
+    objects: ObjectSet,
+    num_envs: int,
+    wrist_law: WristLaw,
+    device: str = "cpu",
+    object_index: Optional[Tensor] = None,
 ) -> GraspSim:
-    """A simulator; object i stands in environments i, i + len(objects), ...
+    """A simulator.
 
     Args:
         name: one of `sims.registry.SIMULATORS`.
         config: its settings, as `sims.registry.read_sim_config` returns them.
         device: cpu or cuda:N.
+        object_index: (num_envs,) int64, the object of each environment; default: object i stands in environments
+            i, i + len(objects), ...
 
     Raises:
         UserError: the engine is not there, or cannot run on the device.
     """
-    index = torch.arange(num_envs) % len(objects)
+    index = torch.arange(num_envs) % len(objects) if object_index is None else object_index
     return registry.make_sim(name, config, objects, index, wrist_law, device)
 
 
@@ -61,6 +70,7 @@ def make_task(
     seed: int,
     device: str = "cpu",
     groups: Optional[Sequence[str]] = None,
+    object_index: Optional[Tensor] = None,
 ) -> GraspTask:
     """A task on a simulator of its own.
 
@@ -68,17 +78,21 @@ def make_task(
         sim_name: one of `sims.registry.SIMULATORS`.
         sim_config: its settings.
         device: cpu or cuda:N.
-        num_envs: environments; object i stands in environments i, i + len(objects), ...
+        num_envs: environments.
         seed: of everything random in the task.
         groups: the observation groups that it returns; default: those of `config.observation`.
+        object_index: see `make_sim`.
 
     Raises:
-        UserError: the engine is not there, or an observation needs codes that the objects lack.
+        UserError: the engine is not there or cannot do what the task asks of it, or an observation needs codes that
+            the objects lack.
     """
+    if config.object_sampling == "random" and registry.simulator_entry(sim_name).one_scene:
+        raise UserError(f"sim={sim_name} keeps an environment's object for good: task.env.objectSampling=fixed")
     groups = tuple(groups or VIEWS[config.observation])
     if any("object_code" in layout(group) for group in groups):
         _check_codes(objects)
-    sim = make_sim(sim_name, sim_config, objects, num_envs, config.wrist, device)
+    sim = make_sim(sim_name, sim_config, objects, num_envs, config.wrist, device, object_index)
     return GraspTask(sim, objects, config, seed, groups)
 
 

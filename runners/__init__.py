@@ -12,8 +12,12 @@ for _ in range(200):
 """
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Union
 
+from resdex_tasks.sims.isaacgym_first import import_isaacgym_first
+
+import_isaacgym_first(sys.argv)
 # Idle OpenMP threads that spin take the cores from the simulator's threads; read once, when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

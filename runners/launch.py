@@ -1,6 +1,9 @@
 """`python train.py key=value ...`: train, resume or evaluate a policy."""
 
+import gc
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -41,6 +44,14 @@ Every key of cfg/ can be set: train.params.config.gamma=0.97, task.env.goalHeigh
 """
 
 
+class FollowUpFailed(Exception):
+    """What follows a training, in a process of its own, ended with this exit status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"ended with status {status}")
+        self.status = status
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -58,6 +69,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except FollowUpFailed as failure:
+        return failure.status
     except (TrainingStopped, KeyboardInterrupt):
         return 130
     return 0
@@ -89,12 +102,14 @@ def _train(config: RunConfig, objects: Optional[ObjectSet] = None) -> None:
     if config.task.next is not None:
         _train_next(config, result, follows)
     elif follows and (config.task.stage is not None or config.imitates):
-        print(f"\nevaluation of {result.last}")
+        print(f"\nevaluation of {result.last}", flush=True)
         changes = {"test": True, "checkpoint": str(result.last), "experiment": result.folder.name}
         on_splits = _on_all_splits(config)
-        _evaluate(
-            config.changed({**on_splits, **changes}, without=NOT_INHERITED_KEYS), None if on_splits else result.objects
-        )
+        following = config.changed({**on_splits, **changes}, without=NOT_INHERITED_KEYS)
+        if config.one_scene:
+            _run_in_a_process_of_its_own(following)
+        else:
+            _evaluate(following, None if on_splits else result.objects)
         if config.mixes:
             print(f"what follows: python train.py task={VISION} teacher={result.last}")
 
@@ -110,9 +125,32 @@ def _train_next(config: RunConfig, result: TrainingResult, follows: bool) -> Non
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"what follows: train.py {' '.join(f'{key}={value}' for key, value in changes.items())} ...")
         return
-    print(f"\n{config.task.next}, from {result.last}")
+    print(f"\n{config.task.next}, from {result.last}", flush=True)
     following = config.changed(changes, without=NOT_INHERITED_KEYS)
-    _train(following, result.objects if following.objects == config.objects else None)
+    if config.one_scene:
+        _run_in_a_process_of_its_own(following)
+    else:
+        _train(following, result.objects if following.objects == config.objects else None)
+
+
+def _run_in_a_process_of_its_own(config: RunConfig) -> None:
+    """Go on where this process cannot: it has had the only simulator that its engine makes in one.
+
+    Raises:
+        FollowUpFailed: it ended with another status than 0; it has said why.
+    """
+    gc.collect()  # this process's simulator, if it is still there, has memory that the next one needs
+    child = subprocess.Popen([sys.executable, "-m", "runners.launch", *config.overrides])
+    # a terminal's Ctrl-C reaches the child, too, which ends in its own time; a SIGTERM is handed on
+    waiting = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}
+    before = {number: signal.signal(number, handler) for number, handler in waiting.items()}
+    try:
+        status = child.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if status:
+        raise FollowUpFailed(status)
 
 
 def _on_all_splits(config: RunConfig) -> Dict[str, Any]:

@@ -15,8 +15,10 @@ FLOORS = (
     {"pipeline", "launch"},
 )
 """Rooms of `runners`, the lowest first: each may import those below it, and none beside or above it."""
-ENGINES = {"mujoco", "mujoco_warp", "warp"}
+ENGINES = {"mujoco", "mujoco_warp", "warp", "isaacgym"}
 ENGINE_FILES = {
+    "resdex_tasks/sims/isaacgym_scene.py",
+    "resdex_tasks/sims/isaacgym_sim.py",
     "resdex_tasks/sims/mujoco_common.py",
     "resdex_tasks/sims/mujoco_scene.py",
     "resdex_tasks/sims/mujoco_sim.py",

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS, asset_root
+from resdex_tasks.utils.rotations import matrix_quat, quat_mul, quat_rotate
 
 SPACING = 0.012
 """m between the spheres that fill a box."""
@@ -28,6 +29,7 @@ class _Shape(NamedTuple):
 
 
 class _Body(NamedTuple):
+    name: str
     parent: int
     """Index of the parent body; -1: this is the palm."""
     position: np.ndarray
@@ -155,9 +157,15 @@ class Chain:
 
     def __call__(self, joint_pos: Tensor) -> Tensor:
         """(P, S, 3) in the palm's frame, of joint positions (P, 22), rad."""
+        turns, places = self.frames(joint_pos)
+        parts = zip(self._links, turns, places)
+        return torch.cat([link.centres @ turn.transpose(1, 2) + place[:, None] for link, turn, place in parts], dim=1)
+
+    def frames(self, joint_pos: Tensor) -> Tuple[List[Tensor], List[Tensor]]:
+        """Orientation (P, 3, 3) and position (P, 3) of every body's frame in the palm's, in the order of `body_names`,
+        of joint positions (P, 22), rad."""
         turns: List[Tensor] = []
         places: List[Tensor] = []
-        centres: List[Tensor] = []
         sines, rests = joint_pos.sin()[..., None, None], (1 - joint_pos.cos())[..., None, None]
         for link in self._links:
             one = torch.eye(3, dtype=link.position.dtype, device=link.position.device)
@@ -171,8 +179,25 @@ class Chain:
                 turn = above @ (link.rotation @ own)
             turns.append(turn)
             places.append(place)
-            centres.append(link.centres @ turn.transpose(1, 2) + place[:, None])
-        return torch.cat(centres, dim=1)
+        return turns, places
+
+
+def body_names() -> Tuple[str, ...]:
+    """Palm and fingers, every body after its parent: (23,)."""
+    return tuple(body.name for body in _bodies())
+
+
+class BodyPoses:
+    """Where the hand's bodies are, for many hands at once, in float32 on any device."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._chain = Chain([_joined([]) for _ in _bodies()], torch.float32, device)
+
+    def __call__(self, root_pose: Tensor, joint_pos: Tensor) -> Tensor:
+        """Poses (P, 23, 7) in the order of `body_names`, of roots (P, 7) and joint positions (P, 22), rad."""
+        turns, places = (torch.stack(parts, dim=1) for parts in self._chain.frames(joint_pos))
+        position, quat = root_pose[:, None, :3], root_pose[:, None, 3:]
+        return torch.cat((position + quat_rotate(quat, places), quat_mul(quat, matrix_quat(turns))), dim=-1)
 
 
 @lru_cache(maxsize=None)
@@ -189,6 +214,7 @@ def _bodies() -> Tuple[_Body, ...]:
         prefix = element.attrib["name"][:2].upper()
         bodies.append(
             _Body(
+                element.attrib["name"],
                 parent,
                 _numbers(element, "pos", "0 0 0"),
                 Rotation.from_rotvec(turn[3] * _unit(turn[:3])).as_matrix(),

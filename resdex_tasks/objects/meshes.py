@@ -13,7 +13,7 @@ import numpy as np
 import trimesh
 from scipy.spatial import ConvexHull, QhullError
 
-from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece, spans_volume
+from resdex_tasks.objects.geometry.convex import few_vertices, mass_centre, quick_convex_piece, spans_volume
 from resdex_tasks.objects.geometry.placements import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, lying_poses
 from resdex_tasks.objects.loading import Unusable, gather
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
@@ -187,7 +187,7 @@ def _decompose(mesh: trimesh.Trimesh, path: Path, max_pieces: int) -> List[np.nd
         found = [mesh.vertices / length]
     else:
         found = _run_coacd(mesh.vertices / length, mesh.faces, path, max_pieces)
-    kept = [_few_vertices(points) for points in found if _thickness(points) >= SLIVER]
+    kept = [few_vertices(points, MAX_VERTICES) for points in found if _thickness(points) >= SLIVER]
     if not kept:
         raise Hopeless(path, f"is thinner than {SLIVER:g} of its length")
     return [length * points for points in kept]
@@ -235,26 +235,6 @@ def _thickness(points: np.ndarray) -> float:
     except QhullError:
         return 0.0
     return float(-(points @ equations[:, :3].T + equations[:, 3]).min(axis=0).max(initial=-np.inf))
-
-
-def _few_vertices(points: np.ndarray) -> np.ndarray:
-    """At most `MAX_VERTICES` corners of a hull: each next one is the farthest outside the hull of those before."""
-    corners = points[ConvexHull(points).vertices]
-    if len(corners) <= MAX_VERTICES:
-        return corners
-    axes = np.concatenate([np.eye(3), [[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]]])
-    heights = corners @ axes.T
-    chosen = list(dict.fromkeys([*heights.argmax(axis=0), *heights.argmin(axis=0)]))
-    while not spans_volume(corners[chosen]):  # all of them in one flat face
-        middle = corners[chosen].mean(axis=0)
-        normal = np.linalg.svd(corners[chosen] - middle)[2][2]
-        chosen.append(int(np.abs((corners - middle) @ normal).argmax()))
-    while len(chosen) < MAX_VERTICES:
-        equations = ConvexHull(corners[chosen]).equations
-        outside = (corners @ equations[:, :3].T + equations[:, 3]).max(axis=1)
-        outside[chosen] = -np.inf
-        chosen.append(int(outside.argmax()))
-    return corners[sorted(chosen)]
 
 
 def _sized(points: Sequence[np.ndarray], size: Optional[float]) -> Tuple[ConvexPiece, ...]:

@@ -14,16 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from resdex_tasks.hand.shadow_hand import ACTUATED, COUPLED, FINGERS, JOINTS, asset_root
+from resdex_tasks.hand.description import COLLISION_CLASS, DISTAL_BODIES, ROOT_BODY, child, describe_hand
+from resdex_tasks.hand.shadow_hand import JOINTS, asset_root
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
 from resdex_tasks.sims.base import OBJECT_DENSITY, TABLE_HEIGHT, WristLaw
 from resdex_tasks.sims.mujoco_config import PhysicsConfig
 
-ROOT_BODY, OBJECT_BODY = "palm", "object"
-DISTAL_BODIES = tuple(f"{finger.lower()}distal" for finger in FINGERS)
-PALM_MASS = 4.0
-"""kg: the palm stands for the whole arm-side mass of the floating hand (the method's asset)."""
-PALM_INERTIA = "0.01 0.01 0.0075"
+OBJECT_BODY = "object"
 JACOBIANS = {name: getattr(mujoco.mjtJacobian, f"mjJAC_{name.upper()}") for name in ("sparse", "dense", "auto")}
 CONES = {"elliptic": mujoco.mjtCone.mjCONE_ELLIPTIC, "pyramidal": mujoco.mjtCone.mjCONE_PYRAMIDAL}
 HIDDEN_GROUP = 5
@@ -66,36 +63,23 @@ class SensorLayout:
 
 def hand_xml(config: PhysicsConfig) -> ET.Element:
     """The scene without an object: hand (visual and collision geoms), table, actuators, sensors."""
-    hand_dir = asset_root() / "hand"
-
-    def parse(name: str) -> ET.Element:
-        return ET.fromstring((hand_dir / name).read_text().replace("robot0:", ""))
-
-    robot, shared, assets = parse("robot.xml"), parse("shared.xml"), parse("shared_asset.xml")
-    palm = next(body for body in robot.iter("body") if body.get("name") == "palm")
+    hand = describe_hand(config.finger_gain)
+    palm, defaults = hand.palm, hand.defaults
     palm.attrib.update(pos="0 0 1", childclass="asset_class")
-    inertial = _child(palm, "inertial")
-    inertial.attrib.update(mass=str(PALM_MASS), pos="0 0 0", diaginertia=PALM_INERTIA)
-    inertial.attrib.pop("quat")
-    palm.remove(_child(palm, "joint"))  # the wrist joint: the free joint takes its place
     palm.insert(0, ET.Element("freejoint", name="root"))
     for body in palm.iter("body"):
         body.set("gravcomp", "1")
-        for touch in [s for s in body.findall("site") if s.get("class") == "D_Touch"]:
-            body.remove(touch)
     for geom in palm.iter("geom"):
-        geom.attrib.pop("condim", None)
-        if geom.get("class") != "DC_Hand":
+        if geom.get("class") != COLLISION_CLASS:
             geom.attrib.update(contype="0", conaffinity="0", mass="0")
 
     scene = ET.Element("mujoco", model="resdex")
     ET.SubElement(scene, "compiler", angle="radian", meshdir=str(asset_root() / "stls" / "hand"))
     ET.SubElement(scene, "option", integrator="implicitfast", solver="Newton")
-    defaults = _child(shared, "default")
     ET.SubElement(defaults, "geom", condim=str(config.condim), friction=" ".join(map(str, config.friction)))
     hand_class = next(d for d in defaults.iter("default") if d.get("class") == "asset_class")
-    _child(hand_class, "geom").attrib.update(condim=str(config.condim), friction=" ".join(map(str, config.friction)))
-    _child(hand_class, "joint").attrib.update(
+    child(hand_class, "geom").attrib.update(condim=str(config.condim), friction=" ".join(map(str, config.friction)))
+    child(hand_class, "joint").attrib.update(
         damping=str(config.joint_damping),
         armature=str(config.joint_armature),
         frictionloss=str(config.joint_frictionloss),
@@ -105,32 +89,18 @@ def hand_xml(config: PhysicsConfig) -> ET.Element:
     scene.append(defaults)
     asset = ET.SubElement(scene, "asset")
     used = {geom.get("mesh") for geom in palm.iter("geom")}
-    asset.extend(mesh for mesh in assets.iter("mesh") if mesh.get("name") in used)
+    asset.extend(mesh for mesh in hand.meshes.iter("mesh") if mesh.get("name") in used)
     world = ET.SubElement(scene, "worldbody")
     rgba = " ".join(map(str, COLOURS["table"]))
     # a plane, not a box: objects that leave the table must not fall for ever, and float32 engines drop contacts
     # against one large box
     ET.SubElement(world, "geom", name="table", type="plane", size="0 0 1", pos=f"0 0 {TABLE_HEIGHT}", rgba=rgba)
     world.append(palm)
-    scene.append(_child(shared, "contact"))
-    tendons = ET.SubElement(scene, "tendon")
-    coupling = {f"T_{driver}c" for driver in COUPLED.values()}
-    tendons.extend(t for t in _child(shared, "tendon") if t.get("name") in coupling)
-    actuators = ET.SubElement(scene, "actuator")
-    for actuator in _child(shared, "actuator"):
-        if actuator.get("joint") in ACTUATED:
-            actuator.set("kp", str(config.finger_gain))
-            actuators.append(actuator)
+    scene.append(hand.contact)
+    ET.SubElement(scene, "tendon").extend(hand.tendons)
+    ET.SubElement(scene, "actuator").extend(hand.actuators)
     scene.append(SensorLayout().xml)
     return scene
-
-
-def _child(element: ET.Element, tag: str) -> ET.Element:
-    """The first element of this tag in another; ValueError: the model's file has none there."""
-    found = element.find(tag)
-    if found is None:
-        raise ValueError(f"the ShadowHand's model has no <{tag}> in <{element.tag}>")
-    return found
 
 
 GEOM_FIELDS = ("geom_dataid", "geom_size", "geom_aabb", "geom_rbound", "geom_pos", "geom_quat")
@@ -250,10 +220,10 @@ def build_scene(
 
 
 def _remove_visuals(xml: ET.Element) -> None:
-    for body in _child(xml, "worldbody").iter("body"):
-        for geom in [g for g in body.findall("geom") if g.get("class") != "DC_Hand"]:
+    for body in child(xml, "worldbody").iter("body"):
+        for geom in [g for g in body.findall("geom") if g.get("class") != COLLISION_CLASS]:
             body.remove(geom)
-    asset = _child(xml, "asset")
+    asset = child(xml, "asset")
     for mesh in list(asset):
         asset.remove(mesh)
 

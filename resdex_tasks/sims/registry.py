@@ -9,6 +9,7 @@ from torch import Tensor
 
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.sims.base import GraspSim, WristLaw
+from resdex_tasks.sims.isaacgym_config import IsaacGymSimConfig
 from resdex_tasks.sims.mujoco_config import MujocoSimConfig, MujocoWarpSimConfig
 from resdex_tasks.utils.config_reader import read_config
 from resdex_tasks.utils.errors import UserError
@@ -32,6 +33,9 @@ class SimulatorEntry:
     """What to install, as a sentence."""
     on_gpu: bool
     """Runs on CUDA, too."""
+    one_scene: bool = False
+    """A process can make it once, its environments keep their objects for good, and it makes no pictures; sim=auto
+    never takes it."""
 
 
 SIMULATORS: Dict[str, SimulatorEntry] = {
@@ -51,8 +55,19 @@ SIMULATORS: Dict[str, SimulatorEntry] = {
         "sim=mujoco_warp needs MuJoCo Warp, on Python 3.10 or newer: pip install 'resdex[warp]'",
         on_gpu=True,
     ),
+    "isaacgym": SimulatorEntry(
+        "resdex_tasks.sims.isaacgym_sim",
+        "IsaacGymSim",
+        IsaacGymSimConfig,
+        ("isaacgym",),
+        "sim=isaacgym needs NVIDIA Isaac Gym Preview 4, on Python 3.8 or older: download it from "
+        "developer.nvidia.com/isaac-gym and pip install -e isaacgym/python",
+        on_gpu=True,
+        one_scene=True,
+    ),
 }
-"""Name in cfg/sim -> entry. The first that `on_gpu` and is installed is what sim=auto takes where there is CUDA."""
+"""Name in cfg/sim -> entry. The first that is `on_gpu`, not `one_scene`, and installed is what sim=auto takes where
+there is CUDA."""
 
 
 def installed(name: str) -> bool:

@@ -32,6 +32,26 @@ def quat_rotate(q: Tensor, v: Tensor) -> Tensor:
     return v + w * t + torch.linalg.cross(axis, t)
 
 
+def matrix_quat(m: Tensor) -> Tensor:
+    """The quaternion of rotation matrices (..., 3, 3), its largest part positive. (..., 4)"""
+    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
+    x, y, z = m[..., 2, 1] - m[..., 1, 2], m[..., 0, 2] - m[..., 2, 0], m[..., 1, 0] - m[..., 0, 1]
+    xy, xz, yz = m[..., 0, 1] + m[..., 1, 0], m[..., 0, 2] + m[..., 2, 0], m[..., 1, 2] + m[..., 2, 1]
+    # each row is the quaternion times four of its own parts; the row of the largest part loses no digits
+    rows = torch.stack(
+        [
+            torch.stack((1 + xx - yy - zz, xy, xz, x), dim=-1),
+            torch.stack((xy, 1 - xx + yy - zz, yz, y), dim=-1),
+            torch.stack((xz, yz, 1 - xx - yy + zz, z), dim=-1),
+            torch.stack((x, y, z, 1 + xx + yy + zz), dim=-1),
+        ],
+        dim=-2,
+    )
+    largest = rows.diagonal(dim1=-2, dim2=-1).argmax(dim=-1)
+    row = rows.gather(-2, largest[..., None, None].expand(*largest.shape, 1, 4)).squeeze(-2)
+    return row / row.norm(dim=-1, keepdim=True)
+
+
 def axis_quat(axis: int, angle: Tensor) -> Tensor:
     """Rotation about +x (0), +y (1) or +z (2) by `angle` (...) rad. (..., 4)"""
     half, parts = angle / 2, [torch.zeros_like(angle)] * 3

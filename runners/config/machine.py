@@ -6,7 +6,7 @@ from typing import Dict, Tuple
 
 import torch
 
-from resdex_tasks.sims.registry import gpu_simulators, installed
+from resdex_tasks.sims.registry import gpu_simulators, installed, simulator_entry
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides
 
@@ -40,7 +40,7 @@ def _best_sim(cuda: bool, on_cpu: bool) -> Tuple[str, str]:
     if not cuda:
         return "mujoco", "no CUDA device"
     for sim in gpu_simulators():
-        if installed(sim):
+        if installed(sim) and not simulator_entry(sim).one_scene:
             return sim, "CUDA"
     return "mujoco", "for the GPU: pip install 'resdex[warp]'"
 

@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor
 
 from resdex_tasks import factory
 from resdex_tasks.grasp_task import GraspTask, TaskConfig
@@ -117,6 +118,11 @@ class RunConfig:
         )
 
     @property
+    def one_scene(self) -> bool:
+        """Whether a process can make its simulator only once, see `registry.SimulatorEntry`."""
+        return simulator_entry(self.sim_name).one_scene
+
+    @property
     def mixes(self) -> bool:
         """Whether it trains a hyper-policy."""
         return "mixture" in self.params["network"]
@@ -144,6 +150,7 @@ class RunConfig:
         seed: Optional[int] = None,
         groups: Optional[Sequence[str]] = None,
         env: Optional[TaskConfig] = None,
+        object_index: Optional[Tensor] = None,
     ) -> GraspTask:
         """The configured task, see `factory.make_task`. What is not given is as configured."""
         return factory.make_task(
@@ -155,6 +162,7 @@ class RunConfig:
             self.command.seed if seed is None else seed,
             self.command.sim_device,
             groups,
+            object_index,
         )
 
     def changed(self, values: Mapping[str, Any], without: Sequence[str] = ()) -> "RunConfig":
@@ -312,5 +320,7 @@ def _check(config: RunConfig) -> None:
                 raise UserError(f"multi_gpu=True gives every process a GPU of its own; leave out {key}={value}")
     if command.wandb_activate and importlib.util.find_spec("wandb") is None:
         raise UserError("wandb_activate=True needs the package wandb: pip install wandb")
+    if command.capture_video and config.one_scene:
+        raise UserError(f"sim={config.sim_name} makes no pictures: capture_video=True needs sim=mujoco")
     if not command.headless:
         raise UserError("headless=False: there is no window; capture_video=True films an episode")

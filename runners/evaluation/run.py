@@ -16,7 +16,7 @@ from runners.config import RunConfig
 from runners.evaluation import files, gallery, tables
 from runners.evaluation.progress import EpisodeProgress
 from runners.evaluation.rollout import Episodes, play
-from runners.evaluation.summary import EvaluationResult, Summary, compare, schedule, summarise
+from runners.evaluation.summary import EvaluationResult, Summary, compare, schedule, seats, summarise
 from runners.policies.checkpoint import Checkpoint
 from runners.policies.policy import Policy
 
@@ -35,15 +35,20 @@ class Evaluation:
 
 
 def evaluation_task(
-    config: RunConfig, objects: ObjectSet, num_envs: int, groups: Optional[Sequence[str]] = None
+    config: RunConfig,
+    objects: ObjectSet,
+    num_envs: int,
+    groups: Optional[Sequence[str]] = None,
+    object_index: Optional[Tensor] = None,
 ) -> GraspTask:
     """The configured task with complete episodes from the first one on, every environment with its own object.
 
     Args:
         groups: the observation groups that the policies see; default: the task's own.
+        object_index: see `factory.make_sim`.
     """
     env = replace(config.task.env, stagger_episodes=False, object_sampling="fixed")
-    return config.make_task(objects, num_envs, groups=groups, env=env)
+    return config.make_task(objects, num_envs, groups=groups, env=env, object_index=object_index)
 
 
 def evaluate(task: GraspTask, policy: Policy, object_index: Tensor, seed: int) -> Summary:
@@ -86,20 +91,28 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
         if played is not None:
             played.check_codes(objects)
     index = schedule(objects, command.episodes_per_object, command.num_episodes)
+    teachers_policy = None if teacher is None else Policy.load(teacher, command.rl_device)
     # as few rounds as the number of environments allows, and no more environments than these need
     rounds = -(-len(index) // command.num_envs)
-    task = evaluation_task(config, objects, -(-len(index) // rounds), policy.groups)
+    num_envs, groups, seated = -(-len(index) // rounds), policy.groups, None
+    if config.one_scene:  # one task for all that is played, its objects where they are in every round
+        seating = seats(index, len(objects), command.num_envs)
+        index, seated, num_envs = seating.flatten(), seating[0], seating.shape[1]
+        groups = tuple(dict.fromkeys([*groups, *([] if teachers_policy is None else teachers_policy.groups)]))
+    task = evaluation_task(config, objects, num_envs, groups, seated)
     print(f"{len(index)} episodes of {len(objects)} objects, {task.num_envs} at a time", flush=True)
     episodes = _played(task, policy, index, command.seed)
     for overflow in task.health().overflows:
         if overflow.count:
             print(f"warning: {overflow}")
     policies, beside = {name: policy}, None
-    if teacher is not None:
+    if teacher is not None and teachers_policy is not None:
         print(f"the same episodes by its teacher {teacher.name}", flush=True)
-        policies[teacher.name] = Policy.load(teacher, command.rl_device)
-        teachers_task = evaluation_task(config, objects, task.num_envs, policies[teacher.name].groups)
-        theirs = _played(teachers_task, policies[teacher.name], index, command.seed)
+        policies[teacher.name] = teachers_policy
+        teachers_task = (
+            task if config.one_scene else evaluation_task(config, objects, task.num_envs, teachers_policy.groups)
+        )
+        theirs = _played(teachers_task, teachers_policy, index, command.seed)
         beside = compare(teacher.name, episodes, theirs, index, objects)
     experts = checkpoint.spec.experts
     result = EvaluationResult(
@@ -114,7 +127,9 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
         teacher=beside,
     )
     print("\n" + "\n\n".join(tables.summary_tables(name, result)) + "\n")
-    columns = final_grasps(config, policies, gallery.chosen_objects(objects, command.seed))
+    columns = None  # where nothing can be drawn
+    if not config.one_scene:
+        columns = final_grasps(config, policies, gallery.chosen_objects(objects, command.seed))
     written = files.write(folder, name, result, columns, run)
     print(f"written to {folder}/: {', '.join(written)}")
     return Evaluation(result, policy, objects, folder)

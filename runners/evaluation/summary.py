@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.objects.object_set import SPLITS, GraspObject
+from resdex_tasks.utils.errors import UserError
 from runners.evaluation.intervals import Estimate, mean, success_rate
 from runners.evaluation.rollout import Episodes
 
@@ -122,8 +123,36 @@ def schedule(objects: Sequence[GraspObject], per_object: int, per_split: Optiona
     if per_split is not None:
         splits = [obj.split for obj in objects]
         counts = torch.tensor([-(-per_split // splits.count(split)) for split in splits])
-    # in turns, so that what is known half-way is about all objects
+    return _in_turns(counts)
+
+
+def _in_turns(counts: Tensor) -> Tensor:
+    """Each object as often as its count says, in turns, so that what is known half-way is about all objects."""
     return torch.cat([(counts > turn).nonzero()[:, 0] for turn in range(int(counts.max()))])
+
+
+def seats(index: Tensor, num_objects: int, most: int) -> Tensor:
+    """Environments that keep their objects, and play the episodes of `schedule` in the fewest rounds.
+
+    Args:
+        index: (E,) int64, as `schedule` gives it; every object is in it.
+        most: environments.
+
+    Returns:
+        (R, N) int64: in each of R rounds the same N <= `most` objects, each at least as often in all as in `index`.
+
+    Raises:
+        UserError: there are more objects than environments.
+    """
+    if num_objects > most:
+        raise UserError(
+            f"num_envs={most} environments that keep their objects cannot hold {num_objects}: "
+            f"num_envs={num_objects}, or a part of the objects in each of several evaluations (objects.names)"
+        )
+    counts, rounds = torch.bincount(index, minlength=num_objects), -(-len(index) // most)
+    while int((-(-counts // rounds)).sum()) > most:
+        rounds += 1
+    return _in_turns(-(-counts // rounds)).expand(rounds, -1)
 
 
 def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspObject]) -> Summary:

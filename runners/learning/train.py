@@ -116,10 +116,10 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
 def _make_task(config: RunConfig, objects: ObjectSet, seed: int, start: WarmStart) -> GraspTask:
     num_envs = config.command.num_envs
     if num_envs < len(objects) and config.task.env.object_sampling == "fixed":
-        raise UserError(
-            f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; "
-            "task.env.objectSampling=random draws one at every reset"
-        )
+        remedy = "task.env.objectSampling=random draws one at every reset"
+        if config.one_scene:
+            remedy = f"num_envs={len(objects)} can, or take fewer objects"
+        raise UserError(f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; {remedy}")
     views = [config.task.env.observation, *([start.teacher.spec.observation] if start.teacher else [])]
     return config.make_task(objects, seed=seed, groups=[group for view in views for group in VIEWS[view]])
 

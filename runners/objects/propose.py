@@ -126,6 +126,8 @@ def command(args: argparse.Namespace) -> None:
         raise UserError(f"--at_least is {args.at_least}; it must be 0 to {search_config.wanted}, which --wanted keeps")
     check_can_write(args.out)
     config: RunConfig = args.config
+    if config.one_scene:
+        raise UserError(f"sim={config.sim_name} makes one scene, and a search needs one for every batch: sim=mujoco")
     objects = make_objects(replace(config.objects, proposals=None))  # the source's own have all poses at rest
     sim = {key: value for key, value in config.plain["sim"].items() if key not in WITHOUT_EFFECT}
     sim["wrist"] = config.plain["task"]["env"]["wrist"]

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Sequence
 
 import yaml
 
+from resdex_tasks.sims.registry import SIMULATORS
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides, hydra_value, yaml_value
@@ -140,5 +141,9 @@ def _parsed(key: str, text: str, default: Any) -> Any:
 def _check(settings: PipelineSettings) -> None:
     if not settings.out or Path(settings.out) == Path("."):
         raise UserError("out is empty; it names the folder of everything that is made")
+    for values in settings.sections.values():
+        sim = SIMULATORS.get(values.get("sim", ""))
+        if sim is not None and sim.one_scene:
+            raise UserError(f"sim={values['sim']} makes one scene, and the pipeline needs many: sim=mujoco")
     if settings.encoder_training and settings.encoder != "train":
         raise UserError(f"encoder_training is for encoder=train; the encoder is {settings.encoder}")

@@ -7,7 +7,16 @@ from helpers.configs import physics
 from helpers.simulators import mujoco_sim
 from scipy.spatial.transform import Rotation
 
-from resdex_tasks.hand.geometry import PALM, FingerSpheres, hand_hull, hand_spheres, joint_ranges, palm_boxes
+from resdex_tasks.hand.geometry import (
+    PALM,
+    BodyPoses,
+    FingerSpheres,
+    body_names,
+    hand_hull,
+    hand_spheres,
+    joint_ranges,
+    palm_boxes,
+)
 from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS
 
 
@@ -91,3 +100,25 @@ def test_every_sphere_of_the_palm_is_inside_one_of_its_boxes_and_fills_it():
     for box, own in zip(boxes, inside):
         np.testing.assert_allclose((centres - radii)[own].min(axis=0), box[0], atol=1e-9)
         np.testing.assert_allclose((centres + radii)[own].max(axis=0), box[1], atol=1e-9)
+
+
+def test_the_bodies_are_where_mujoco_puts_them():
+    mujoco = pytest.importorskip("mujoco")
+    model = mujoco_sim(["box"]).scene.model
+    data = mujoco.MjData(model)
+    low, high = joint_ranges().T
+    rng = np.random.default_rng(0)
+    joint_pos, translation = low + rng.random((3, len(JOINTS))) * (high - low), rng.normal(size=(3, 3))
+    rotation = Rotation.random(3, random_state=0).as_quat()
+    root = torch.tensor(np.concatenate([translation, rotation], axis=1), dtype=torch.float32)
+    found = BodyPoses(torch.device("cpu"))(root, torch.tensor(joint_pos, dtype=torch.float32)).numpy()
+    assert found.shape == (3, len(body_names()), 7)
+    for k in range(3):
+        data.qpos[:3], data.qpos[3:7] = translation[k], rotation[k][[3, 0, 1, 2]]
+        for value, name in zip(joint_pos[k], JOINTS):
+            data.qpos[model.joint(name).qposadr[0]] = value
+        mujoco.mj_kinematics(model, data)
+        for body, name in enumerate(body_names()):
+            np.testing.assert_allclose(found[k, body, :3], data.body(name).xpos, atol=1e-6)
+            expected = data.body(name).xquat[[1, 2, 3, 0]]
+            assert abs(found[k, body, 3:] @ expected) > 1 - 1e-6, name

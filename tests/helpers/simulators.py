@@ -1,16 +1,25 @@
 """The real simulators, small, and what every test of the contract runs on."""
 
+import math
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Optional, Sequence
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
 from helpers.configs import physics, task_config, wrist_law
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.sims.base import GraspSim, SimState
+from resdex_tasks.sims.isaacgym_config import IsaacGymSimConfig
 from resdex_tasks.sims.mujoco_config import MujocoSimConfig, MujocoWarpSimConfig
+from resdex_tasks.utils.config_reader import read_config
+from resdex_tasks.utils.paths import CFG_DIR
 
 
 def _index(names: Sequence[str], object_index: Optional[Sequence[int]]) -> Tensor:
@@ -42,6 +51,48 @@ def warp_sim(
     objects = starter_objects().select(names)
     index = _index(names, object_index)
     return MujocoWarpSim(objects, index, config, wrist_law(), device)
+
+
+def isaacgym_double() -> None:
+    """From here on, `import isaacgym` finds the double; skips the test where its physics is missing."""
+    pytest.importorskip("mujoco")
+    os.environ["ISAACGYM_DOUBLE_ANY_ORDER"] = "1"
+    folder = str(Path(__file__).parent / "isaacgym_double")
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def isaacgym_sim(
+    names: Sequence[str],
+    object_index: Optional[Sequence[int]] = None,
+    fingertip_wrenches: str = "contact",
+    **changes,
+):
+    """An `IsaacGymSim` on the double; `changes` are fields of `IsaacGymPhysicsConfig`.
+
+    It takes the place of the one before, which must not be used any more: a process has one.
+    """
+    isaacgym_double()
+    settings = yaml.safe_load((CFG_DIR / "sim" / "isaacgym.yaml").read_text())
+    settings = {key: value for key, value in settings.items() if key not in ("defaults", "name")}
+    settings["physics"] = yaml.safe_load((CFG_DIR / "physics" / "isaacgym.yaml").read_text())
+    config = read_config(IsaacGymSimConfig, {**settings, "fingertipWrenches": fingertip_wrenches}, "sim")
+    config = replace(config, physics=replace(config.physics, **changes))
+    from isaacgym import engine
+
+    from resdex_tasks.sims.isaacgym_sim import IsaacGymSim
+
+    engine.existing.clear()
+    IsaacGymSim.made.clear()
+    return IsaacGymSim(starter_objects().select(names), _index(names, object_index), config, wrist_law())
+
+
+def break_physics(sim, env: int) -> None:
+    """Put a velocity that is no number into one environment of the engine."""
+    if "isaacgym" not in type(sim).__module__:
+        sim._raw_state()[1][env, 3] = math.nan
+        return
+    sim.sim.worlds[env].data.qvel[3] = math.nan
 
 
 class OnHost:
@@ -80,6 +131,7 @@ SIMULATORS = [
     pytest.param(mujoco_sim, id="mujoco"),
     pytest.param(warp_sim, id="mujoco_warp", marks=pytest.mark.slow),  # its kernels compile for a minute
     pytest.param(cuda_sim, id="mujoco_warp_on_cuda", marks=needs_cuda),
+    pytest.param(isaacgym_sim, id="isaacgym_on_its_double"),
 ]
 
 

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from resdex_tasks.factory import make_objects
 from resdex_tasks.objects import meshes
-from resdex_tasks.objects.geometry.convex import mass_centre
+from resdex_tasks.objects.geometry.convex import few_vertices, mass_centre
 from resdex_tasks.objects.meshes import MAX_VERTICES, mesh_objects
 from resdex_tasks.utils.config_reader import shown
 from resdex_tasks.utils.errors import UserError
@@ -216,7 +216,7 @@ def test_a_hopeless_mesh_is_not_tried_again(root, tmp_path, monkeypatch, kind, t
 def test_a_cone_whose_extreme_points_lie_in_its_base_is_cut_to_few_vertices(sides, turn):
     cone = trimesh.creation.cone(1, 0.3, sections=sides)
     cone.apply_transform(trimesh.transformations.euler_matrix(turn, 2 * turn, 3 * turn))
-    few = meshes._few_vertices(cone.vertices)
+    few = few_vertices(cone.vertices, meshes.MAX_VERTICES)
     assert len(few) == MAX_VERTICES
     assert trimesh.convex.convex_hull(few).volume > 0.95 * cone.volume
 

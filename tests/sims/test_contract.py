@@ -19,7 +19,7 @@ from helpers.driving import (
     snapshot,
     world_wrenches,
 )
-from helpers.simulators import SIMULATORS, cuda_sim
+from helpers.simulators import SIMULATORS, break_physics, cuda_sim, isaacgym_sim
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.hand.shadow_hand import ACTUATED, COUPLED, JOINTS, PALM_DOWN_QUAT
@@ -40,6 +40,14 @@ def make_exact_sim(make_sim):
     if make_sim is cuda_sim:
         pytest.skip("a GPU adds forces in any order")
     return make_sim
+
+
+@pytest.fixture
+def make_swapping_sim(make_exact_sim):
+    """Of those that can stand another object in an environment, and go on from a state bit by bit."""
+    if make_exact_sim is isaacgym_sim:
+        pytest.skip("Isaac Gym keeps its objects, and its contacts to itself")
+    return make_exact_sim
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +185,8 @@ def test_targets_are_reached_in_free_air(make_sim, share):
                 targets[env, k] = lower + (0.5 + share) * (upper - lower)
     targets[4] *= 0.5  # the thumb's middle range lies inside the palm's reach
     advance(sim, 60, targets)
-    torch.testing.assert_close(sim.state().joint_pos[:, DRIVEN], targets, atol=0.02, rtol=0)
+    tolerance = 0.025 if make_sim is isaacgym_sim else 0.02  # PhysX's damping of the bodies slows fingers, too
+    torch.testing.assert_close(sim.state().joint_pos[:, DRIVEN], targets, atol=tolerance, rtol=0)
 
 
 def test_joint_limits_are_those_of_the_hand(make_sim):
@@ -209,7 +218,9 @@ def test_the_table_pushes_the_fingertips_up_with_the_force_that_presses_them_dow
     others = press(sim)
     force, _ = world_wrenches(sim.state())
     assert (force[..., 2] >= 0).all() and (force[..., 2].sum(dim=1) > 2.0).all()
-    torch.testing.assert_close(force.sum(dim=1), -others, atol=0.06, rtol=0)
+    # PhysX reports contacts without their friction, and drags the fingers of a hand that tips
+    felt, tolerance = ([2], 0.12) if make_sim is isaacgym_sim else ([0, 1, 2], 0.06)
+    torch.testing.assert_close(force.sum(dim=1)[:, felt], -others[:, felt], atol=tolerance, rtol=0)
 
 
 def test_all_starter_shapes_stand_side_by_side_and_rest_at_their_own_heights(make_sim):
@@ -296,7 +307,7 @@ def test_physics_that_breaks_down_is_reported_for_its_environment_and_healed_by_
     away = torch.tensor([[0.0, 0.5, 0.7, 0.0, 0.0, 0.0, 1.0]])
     for k, (targets, force, torque) in enumerate(commands[2:]):
         if k in (0, 5):
-            sim._raw_state()[1][1, 3] = math.nan
+            break_physics(sim, 1)
         sim.step(targets, force, torque)
         calm.step(targets, force, torque)
         assert sim.diverged.tolist() == [False, k in (0, 5), False], k
@@ -321,7 +332,7 @@ def restored(make_exact_sim):
     return sim, other, commands[20:]
 
 
-def test_a_saved_state_continues_bit_exactly_in_another_simulator(restored):
+def test_a_saved_state_continues_bit_exactly_in_another_simulator(make_swapping_sim, restored):
     sim, other, commands = restored
     for name in ("joint_pos", "joint_vel", "root_pose", "fingertips", "object"):
         assert torch.equal(getattr(other.state(), name), getattr(sim.state(), name)), name
@@ -347,9 +358,9 @@ def test_a_saved_state_is_a_copy(make_sim):
     assert all(torch.equal(saved[key], before[key]) for key in before)
 
 
-def test_objects_change_places_at_a_reset(make_exact_sim):
+def test_objects_change_places_at_a_reset(make_swapping_sim):
     """In place, without building anything anew: after it, every environment behaves as one built with that object."""
-    sim, built = make_exact_sim(ALIKE, [0, 1, 2, 0]), make_exact_sim(ALIKE, [2, 1, 0, 1])
+    sim, built = make_swapping_sim(ALIKE, [0, 1, 2, 0]), make_swapping_sim(ALIKE, [2, 1, 0, 1])
     place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
     for commands in random_commands(4, 10, seed=1):
         sim.step(*commands)
@@ -363,8 +374,8 @@ def test_objects_change_places_at_a_reset(make_exact_sim):
         assert torch.equal(snapshot(sim), snapshot(built))
 
 
-def test_a_saved_state_brings_its_objects_along(make_exact_sim):
-    sim, other = make_exact_sim(ALIKE, [0, 1]), make_exact_sim(ALIKE, [2, 2])
+def test_a_saved_state_brings_its_objects_along(make_swapping_sim):
+    sim, other = make_swapping_sim(ALIKE, [0, 1]), make_swapping_sim(ALIKE, [2, 2])
     place(sim, height=0.72, object_position=(0.0, -0.05, 0.64))
     other.set_state(copy.deepcopy(sim.get_state()))
     assert other.object_index.tolist() == [0, 1]

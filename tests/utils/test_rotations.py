@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from resdex_tasks.utils.rotations import (
     euler_xyz,
+    matrix_quat,
     quat_conjugate,
     quat_mul,
     quat_rotate,
@@ -108,3 +109,18 @@ def test_leading_axes_broadcast():
     assert quat_mul(grid, grid).shape == (4, 5, 4)
     assert rotation_angle(grid, grid[:, :1].expand_as(grid)).abs().max() < 1e-6
     assert euler_xyz(grid).shape == (4, 5, 3)
+
+
+@given(quats)
+def test_a_matrix_gives_the_quaternion_of_its_rotation(q):
+    found = matrix_quat(torch.from_numpy(Rotation.from_quat(q).as_matrix())[None])[0].numpy()
+    assert min(np.abs(found - q).max(), np.abs(found + q).max()) < 1e-7
+
+
+def test_a_matrix_of_half_a_turn_gives_a_unit_quaternion():
+    for axis in range(3):
+        matrix = -torch.eye(3)
+        matrix[axis, axis] = 1.0
+        expected = torch.zeros(4)
+        expected[axis] = 1.0
+        torch.testing.assert_close(matrix_quat(matrix), expected)

@@ -45,6 +45,26 @@ def quick_convex_piece(points: np.ndarray) -> ConvexPiece:
     return ConvexPiece(vertices, faces.astype(np.int64))
 
 
+def few_vertices(points: np.ndarray, most: int) -> np.ndarray:
+    """At most `most` corners of the hull of `points` (N, 3), each the farthest outside the hull of those before."""
+    corners = points[ConvexHull(points).vertices]
+    if len(corners) <= most:
+        return corners
+    axes = np.concatenate([np.eye(3), [[1, 1, 1], [1, 1, -1], [1, -1, 1], [-1, 1, 1]]])
+    heights = corners @ axes.T
+    chosen = list(dict.fromkeys([*heights.argmax(axis=0), *heights.argmin(axis=0)]))
+    while not spans_volume(corners[chosen]):  # all of them in one flat face
+        middle = corners[chosen].mean(axis=0)
+        normal = np.linalg.svd(corners[chosen] - middle)[2][2]
+        chosen.append(int(np.abs((corners - middle) @ normal).argmax()))
+    while len(chosen) < most:
+        equations = ConvexHull(corners[chosen]).equations
+        outside = (corners @ equations[:, :3].T + equations[:, 3]).max(axis=1)
+        outside[chosen] = -np.inf
+        chosen.append(int(outside.argmax()))
+    return corners[sorted(chosen)]
+
+
 def mass_centre(pieces: Sequence[ConvexPiece]) -> np.ndarray:
     """(3,) centre of mass of pieces of one density, metres; where pieces overlap, the overlap counts twice."""
     meshes = [trimesh.Trimesh(p.vertices, p.faces, process=False) for p in pieces]

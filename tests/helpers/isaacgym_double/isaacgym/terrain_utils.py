@@ -1,0 +1,1 @@
+"""IsaacGymEnvs' terrain tasks import everything from here."""
