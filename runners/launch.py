@@ -8,6 +8,8 @@ from typing import Any, Dict, List, Optional, Sequence
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.sources import ZooConfig
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.locks import kept
+from resdex_tasks.utils.printing import printable_output, unfailing_output
 from runners.config import RunConfig, load_config
 from runners.evaluation.run import evaluate_checkpoint
 from runners.learning.monitor import TrainingStopped
@@ -47,14 +49,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if any(argument in ("-h", "--help") for argument in arguments):
         print(USAGE)
         return 0
+    printable_output()
     try:
         config = load_config(arguments)
         if config.notice:
             print(config.notice)
-        if config.command.test:
-            _evaluate(config)
-        else:
-            _train(config)
+        with kept(), unfailing_output():
+            if config.command.test:
+                _evaluate(config)
+            else:
+                _train(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -35,6 +35,7 @@ ROOT_FILES = {
         "hyper_ppo.py",
         "dagger.py",
         "vec_env.py",
+        "log.py",
         "monitor.py",
         "warm_start.py",
     },

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and are read without executing anything in them."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -25,8 +26,27 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError for a missing folder or a full disk
         raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        if partial.exists():
+        with contextlib.suppress(OSError):  # it is there only after an error, which is what counts
             partial.unlink()
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what `write_atomically` left half-written in a folder when its process was killed."""
+    for partial in folder.glob(".*.part") if folder.is_dir() else ():
+        number = partial.name.split(".")[-2]
+        if number.isdigit() and not _alive(int(number)):
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's; where processes cannot be asked, none is taken for dead
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -25,6 +25,7 @@ from resdex_tasks.sims.base import GraspSim
 from resdex_tasks.sims.registry import read_sim_config, simulator_entry
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.files import write_text
 from resdex_tasks.utils.overrides import Overrides
 from resdex_tasks.utils.paths import CFG_DIR, SHIPPED
 from runners.config.machine import AUTO, automatic_choices, device_of
@@ -163,7 +164,7 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write it as yaml."""
-        path.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(self.plain))))
+        write_text(path, OmegaConf.to_yaml(OmegaConf.create(dict(self.plain))))
 
 
 def load_config(arguments: Sequence[str], read: Optional[CheckpointReader] = None) -> RunConfig:

@@ -6,12 +6,19 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import torch
 from rl_games.algos_torch.a2c_continuous import A2CAgent
+from rl_games.common import a2c_common
+from tqdm import tqdm
 
 from resdex_tasks.sims.base import Overflow
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.tensors import not_finite
 from resdex_tasks.utils.threads import simulator_first
+from runners.learning.log import TrainingLog
 from runners.learning.monitor import TrainingStopped
 from runners.policies.checkpoint import Checkpoint
 
+a2c_common.SummaryWriter = TrainingLog
+"""rl_games makes its writer by this name; tensorboardX's own blocks for ever once its thread met a full disk."""
 NEVER = 10**9
 RUNNING = ("current_rewards", "current_shaped_rewards", "current_lengths")
 """rl_games' sums over the episodes in progress."""
@@ -44,6 +51,8 @@ class ResDexAgent(A2CAgent):
         self.num_diverged = 0
         self.overflows: List[Overflow] = []
         self._restored_sums: Dict[str, torch.Tensor] = {}
+        self.unsaved: Optional[str] = None
+        """Why `nn/last.pth` could not be written the last time; None: it was."""
 
     def update_epoch(self) -> int:
         """Count the iteration.
@@ -68,9 +77,25 @@ class ResDexAgent(A2CAgent):
             for name, buffer in self.model.named_buffers():
                 if ".experts." not in name:  # frozen: the same on every GPU from the start
                     torch.distributed.broadcast(buffer, 0)
-        result = self.iteration()
+        try:
+            result = self.iteration()
+        except ValueError:  # torch's distributions refuse a mean that is none
+            self._check_finite()
+            raise
+        self._check_finite()
         self._count_troubles()
         return result
+
+    def _check_finite(self) -> None:
+        """UserError where the iteration made the weights nan or infinite: nothing good can come of them."""
+        broken = not_finite(self.model.state_dict())
+        if broken:
+            last = Path(self.nn_dir) / "last.pth"
+            left = f"{last} is as it was before; " if last.exists() else ""
+            raise UserError(
+                f"iteration {self.epoch_num} made the policy's weights nan or infinite ({broken}); the training stops "
+                f"there. {left}a smaller train.params.config.learning_rate or grad_norm may help"
+            )
 
     def iteration(self) -> Any:
         """What an iteration does and returns: rl_games' PPO, unless an algorithm says otherwise."""
@@ -137,14 +162,27 @@ class ResDexAgent(A2CAgent):
         self._restored_sums = {}
 
     def save(self, fn: Optional[str] = None) -> None:
-        """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used."""
-        self.checkpoint().write(Path(self.nn_dir) / "last.pth")
+        """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used.
+
+        Where it cannot be written, the file before it stays, `unsaved` says why, and the training goes on.
+        """
+        self.unsaved = self._written(self.checkpoint(), "last.pth")
 
     def save_if_best(self, score: float) -> None:
         """Write `nn/best.pth` when `score` has not been reached before."""
         if score > self.best_score:
-            self.best_score = score
-            self.checkpoint().policy_only.write(Path(self.nn_dir) / "best.pth")
+            before, self.best_score = self.best_score, score
+            if self._written(self.checkpoint().policy_only, "best.pth") is not None:
+                self.best_score = before  # the next one as good is tried again
+
+    def _written(self, checkpoint: Checkpoint, name: str) -> Optional[str]:
+        """Write a file of `nn/`. Returns None, or why it could not be; this is then said."""
+        try:
+            checkpoint.write(Path(self.nn_dir) / name)
+        except UserError as error:
+            tqdm.write(f"warning: iteration {self.epoch_num}: {error}; tried again at the next save")
+            return str(error)
+        return None
 
     def start_from(self, checkpoint: Checkpoint) -> None:
         """Take the weights of another training's policy, nothing else: iteration, optimizer and best score are new."""
