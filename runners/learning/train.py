@@ -23,6 +23,7 @@ from resdex_tasks.observations import VIEWS
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import remove_abandoned, write_json
 from resdex_tasks.utils.locks import owned
+from resdex_tasks.utils.overrides import shell_argument
 from resdex_tasks.utils.printing import unfailing_output
 from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig
@@ -167,7 +168,7 @@ def build_agent(
 
 def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
     """What every checkpoint of this training says of itself."""
-    made_by = MadeBy(" ".join(["python train.py", *config.overrides]), config.command.seed, versions())
+    made_by = MadeBy(config.overrides.command(), config.command.seed, versions())
     if start.teacher is not None:
         made_by = replace(made_by, teacher={"name": start.teacher.name, "id": start.teacher.id})
     plain: Dict[str, Any] = dict(config.plain)
@@ -205,7 +206,7 @@ def _own_run_folder(config: RunConfig, stack: contextlib.ExitStack) -> Tuple[Pat
             raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
         break
     stack.enter_context(owned(folder))
-    _check_run_folder(folder, command.checkpoint)
+    _check_run_folder(folder, None if config.checkpoint is None else config.checkpoint.path)
     return folder, new
 
 
@@ -226,10 +227,11 @@ def _experiment(config: RunConfig) -> str:
     return ""
 
 
-def _check_run_folder(folder: Path, checkpoint: str) -> None:
+def _check_run_folder(folder: Path, checkpoint: Optional[Path]) -> None:
     last = folder / LAST
-    if last.exists() and (not checkpoint or Path(checkpoint).resolve() != last.resolve()):
-        raise UserError(f"{folder} holds a training: resume it with checkpoint={last}, or name another experiment")
+    if last.exists() and (checkpoint is None or checkpoint.resolve() != last.resolve()):
+        resume = shell_argument("checkpoint", str(last))
+        raise UserError(f"{folder} holds a training: resume it with {resume}, or name another experiment")
     try:
         probe = folder / ".writable"
         probe.touch()

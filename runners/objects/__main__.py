@@ -4,14 +4,18 @@ The objects are chosen as for train.py, by the group `objects` of the configurat
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from resdex_tasks.objects.sources import ObjectsConfig
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.overrides import called_as
 from runners.config import load_config
 from runners.objects import inspect, propose, shapes
+
+PROGRAM = called_as("resdex-objects", "python -m runners.objects")
 
 
 def objects_config(overrides: Sequence[str]) -> ObjectsConfig:
@@ -30,7 +34,7 @@ def _positive(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(prog="python -m runners.objects", description=__doc__)
+    out = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     commands = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Any, help: str, read: Any = objects_config) -> argparse.ArgumentParser:
@@ -70,7 +74,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if unknown:
         parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     args.overrides += more
-    args.command_line = " ".join(["python -m runners.objects", *argv])
+    args.command_line = " ".join([PROGRAM, *map(shlex.quote, argv)])
     try:
         args.config = args.read(args.overrides)
         args.run(args)

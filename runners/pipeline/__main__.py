@@ -9,8 +9,8 @@ from runners.learning.monitor import TrainingStopped
 from runners.pipeline.methods.resdex import run
 from runners.pipeline.settings import COMMAND, read_settings
 
-USAGE = """\
-python -m runners.pipeline [key=value ...]
+USAGE = f"""\
+{COMMAND} [key=value ...]
 
   pipeline=default|tiny         cfg/pipeline; tiny goes through everything in minutes and learns nothing
   objects=zoo k=4 out=runs/pipeline

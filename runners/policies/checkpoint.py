@@ -22,6 +22,7 @@ from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
 from resdex_tasks.utils.mappings import flat
+from resdex_tasks.utils.overrides import shell_argument
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
 
 FORMAT = "resdex-policy-2"
@@ -214,9 +215,17 @@ def find_checkpoint(name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    for path in (Path(name), CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
+    given = Path(name).expanduser()
+    for path in (given, CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
         if path.is_file():
             return path
+    if given.is_dir():
+        inside = [
+            str(path) for pattern in ("nn/*.pth", "*.pth", "*/nn/last.pth") for path in sorted(given.glob(pattern))
+        ]
+        more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+        holds = shell_argument("checkpoint", inside[0]) if len(inside) == 1 else f"{', '.join(inside[:3])}{more}"
+        raise UserError(f"{name} is a folder, not a checkpoint" + (f"; it holds {holds}" if inside else ""))
     raise UserError(f"no checkpoint {name}; the shipped ones are {', '.join(shipped_policies()) or 'none'}")
 
 

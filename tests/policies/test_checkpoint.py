@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -377,7 +378,7 @@ def test_a_checkpoint_describes_itself(trained):
     assert checkpoint.sim["name"] == "mujoco"
     assert checkpoint.objects == ("box",) and checkpoint.object_source["source"] == "starter"
     assert made_by.seed == 42
-    assert made_by.command == " ".join(["python train.py", *TINY, "experiment=run"])
+    assert shlex.split(made_by.command) == ["python", "train.py", *TINY, "experiment=run"]
     assert made_by.versions["torch"] == torch.__version__
     assert {"python", "rl_games", "numpy", "mujoco"} <= set(made_by.versions)
     assert (made_by.iterations, made_by.steps) == (2, 2 * 4 * 4)
