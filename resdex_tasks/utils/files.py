@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from resdex_tasks.utils.errors import UserError, one_line
+from resdex_tasks.utils.tensors import not_finite
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -118,8 +120,11 @@ def write_plain(path: Path, state: Mapping[str, Any]) -> None:
     """Write a dict of plain values and tensors with `torch.save`; equal dicts give equal files.
 
     Raises:
-        UserError: it cannot be written; nothing is left behind.
+        UserError: it cannot be written, or something in its "weights" is not finite; nothing is left behind.
     """
+    broken = not_finite(_tensors(state.get("weights")))
+    if broken:
+        raise UserError(f"{path} is not written: its weight {broken} holds nan or infinity")
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:  # given a path, torch would write the partial file's name into the file
@@ -136,10 +141,17 @@ def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
         older: marks of formats that earlier versions wrote.
 
     Raises:
-        UserError: it is not readable as plain data, or not `what`.
+        UserError: it is not readable as plain data, not `what`, or damaged: a checksum is another, or something in
+            its "weights" is not finite.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch's own reader does not look at the checksums
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise UserError(f"{path} is damaged: the checksum of its part {Path(damaged).name} is another")
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds more than plain data, unlike {what}; it was not opened") from error
     except Exception as error:  # whatever bytes can make torch's reader raise
@@ -148,4 +160,12 @@ def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
         raise UserError(f"{path} was written by an earlier version (format {state['format']}); this one reads {mark}")
     if not isinstance(state, dict) or state.get("format") != mark:
         raise UserError(f"{path} is not {what}: it lacks the mark '{mark}'")
+    broken = not_finite(_tensors(state.get("weights")))
+    if broken:
+        raise UserError(f"{path} is damaged: its weight {broken} holds nan or infinity")
     return state
+
+
+def _tensors(values: Any) -> Dict[str, torch.Tensor]:
+    pairs = values.items() if isinstance(values, Mapping) else ()
+    return {str(name): value for name, value in pairs if isinstance(value, torch.Tensor)}

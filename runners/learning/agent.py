@@ -10,7 +10,8 @@ from rl_games.common import a2c_common
 from tqdm import tqdm
 
 from resdex_tasks.sims.base import Overflow
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.errors import UserError, one_line
+from resdex_tasks.utils.mappings import fits
 from resdex_tasks.utils.tensors import not_finite
 from resdex_tasks.utils.threads import simulator_first
 from runners.learning.log import TrainingLog
@@ -196,19 +197,37 @@ class ResDexAgent(A2CAgent):
         if checkpoint.training is None:
             self.start_from(checkpoint)
             return
-        state, blank = dict(checkpoint.training), self.config["blank"]
-        same = all(getattr(checkpoint, key) == getattr(blank, key) for key in _SAME_EPISODES)
+        try:
+            same = self._restore(checkpoint)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            word = f"lacks {error}" if isinstance(error, KeyError) else f"is spoilt: {one_line(error)}"
+            raise UserError(f"{checkpoint.name} cannot be resumed: the state of its training {word}") from error
+        if self.global_rank != 0:
+            return
+        at = f"iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}"
+        print(f"resumed {checkpoint.name} at {at}")
+        if not same:
+            print("the task, its objects, its simulator or its device changed: episodes start again")
+
+    def _restore(self, checkpoint: Checkpoint) -> bool:
+        """Take over the whole state of a training. Returns whether its episodes go on."""
+        state, blank = dict(checkpoint.training or {}), self.config["blank"]
+        same = all(_comparable(getattr(checkpoint, key)) == _comparable(getattr(blank, key)) for key in _SAME_EPISODES)
+        for key in ("epoch", "frame"):
+            if not fits(state[key], int):
+                raise ValueError(f"its {key} is {state[key]!r:.40}")
         task = self.vec_env.task
         same = same and state["env_state"] is not None and state["env_state"]["device"] == task.device.type
         first = self.global_rank == 0
         if not same or not first:
             state["env_state"] = None  # the other GPUs' episodes are their own: they start again
         self.set_full_state_weights({**state, "model": checkpoint.weights})
+        self._check_optimizer()
         self.last_lr = float(state["last_lr"])
         self.update_lr(self.last_lr)
         self.best_score = float(state["best_score"])
         if not first:
-            return
+            return same
         torch.set_rng_state(state["rng"]["cpu"])
         if len(state["rng"]["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["rng"]["cuda"])
@@ -217,10 +236,23 @@ class ResDexAgent(A2CAgent):
             statistics = state["statistics"]
             self.algo_observer.window.set_state(statistics["window"])
             self.algo_observer.teacher_window.set_state(statistics.get("teacher_window", {}))
-            self._restored_sums = statistics["running"]
+            self._restored_sums = {name: statistics["running"][name].clone() for name in RUNNING}
             for name, (mean, size) in statistics["meters"].items():
                 getattr(self, name).mean, getattr(self, name).current_size = mean.to(self.ppo_device), size
-        at = f"iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}"
-        print(f"resumed {checkpoint.name} at {at}")
-        if not same:
-            print("the task, its objects, its simulator or its device changed: episodes start again")
+        return same
+
+    def _check_optimizer(self) -> None:
+        """Moments that do not fit their parameters would only be met by the first step."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                state = self.optimizer.state.get(parameter, {})
+                if state and {"step", "exp_avg", "exp_avg_sq"} - set(state):
+                    raise ValueError("its optimizer lacks moments")
+                for name in ("exp_avg", "exp_avg_sq") if state else ():
+                    if state[name].shape != parameter.shape or not bool(state[name].isfinite().all()):
+                        raise ValueError("its optimizer's moments are not those of its weights")
+
+
+def _comparable(value: Any) -> Any:
+    """A part of a checkpoint without what changes no episode: on how many threads the simulator ran."""
+    return {k: v for k, v in value.items() if k != "numThreads"} if isinstance(value, Mapping) else value

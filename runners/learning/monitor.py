@@ -43,7 +43,7 @@ class EpisodeWindow:
 
     def set_state(self, state: Dict[str, List[float]]) -> None:
         """Inverse of `get_state`."""
-        self._values = {name: deque(v, maxlen=self.size) for name, v in state.items()}
+        self._values = {name: deque(map(float, v), maxlen=self.size) for name, v in state.items()}
 
 
 class TrainingMonitor(AlgoObserver):

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.mappings import flat
-from resdex_tasks.utils.overrides import assignment
+from resdex_tasks.utils.overrides import Overrides, assignment
 from runners.config import load_config
 from runners.policies.checkpoint import find_checkpoint
 
@@ -284,19 +284,15 @@ NAMES = st.text(st.sampled_from("ab ()[]{}=,#~&'\";!|:$%äß漢."), min_size=1, 
 
 
 @given(NAMES, NAMES)
-@settings(max_examples=30)
+@settings(max_examples=15)
 def test_any_name_goes_through_a_printed_command_into_the_configuration(name, folder):
-    base = load_config([*TINY, "objects.names=[box]"])
+    base = Overrides(TINY)
     values = {"experiment": name, "runs_dir": f"runs/{folder}", "objects.codes": f"/data/{folder}"}
-    changed = base.changed(values)
-    program = shlex.split(changed.overrides.command())
+    program = shlex.split(base.having(values).command())
     assert program[:2] == ["python", "train.py"]
-    again = load_config(program[2:])
-    for config in (changed, again):
-        assert (config.command.experiment, config.command.runs_dir) == (name, f"runs/{folder}")
-        assert config.objects.codes == f"/data/{folder}"
-    follows = again.changed({"experiment": f"{again.command.experiment}_stage2"}, without=["experiment"])
-    assert follows.command.experiment == f"{name}_stage2"
+    config = load_config(program[2:])
+    assert (config.command.experiment, config.command.runs_dir) == (name, f"runs/{folder}")
+    assert config.objects.codes == f"/data/{folder}"
 
 
 def test_a_home_folder_is_found_wherever_a_file_is_named(tmp_path, monkeypatch):
