@@ -52,7 +52,7 @@ def _alive(process: int) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write the complete file, and its folder, or nothing.
+    """Write the complete file, and its folder, or nothing. Bytes of names that are no UTF-8 become their code.
 
     Raises:
         UserError: it cannot be written.
@@ -61,7 +61,7 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda partial: partial.write_bytes(text.encode("utf-8", "backslashreplace")))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

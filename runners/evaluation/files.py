@@ -52,7 +52,7 @@ def write(
     if importlib.util.find_spec("matplotlib") is None:
         print("note: no plots without matplotlib: pip install matplotlib")
     else:
-        images += _plots(folder, name, result, run)
+        images += picture("plots", lambda: _plots(folder, name, result, run)) or []
     write_text(folder / REPORT, evaluation_report(name, result, images))
     return [JSON, REPORT, *(file for _, file in images)]
 

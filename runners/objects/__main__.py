@@ -4,6 +4,7 @@ The objects are chosen as for train.py, by the group `objects` of the configurat
 """
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Optional, Sequence
 from resdex_tasks.objects.sources import ObjectsConfig
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import called_as
+from resdex_tasks.utils.printing import printable_output
 from runners.config import load_config
 from runners.objects import inspect, propose, shapes
 
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
+    printable_output()
     argv = list(sys.argv[1:] if argv is None else argv)
     # argparse takes the key=value arguments of a subcommand only in one piece: the others are left over
     args, more = parser().parse_known_args(argv)
@@ -78,11 +81,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     try:
         args.config = args.read(args.overrides)
         args.run(args)
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

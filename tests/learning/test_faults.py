@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.command_line import TINY, assert_one_sentence, call, files, train
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from runners.learning.agent import ResDexAgent
 from runners.learning.ppo import ResDexPPO
@@ -250,3 +251,75 @@ def test_a_refused_training_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(ResDexAgent, "__init__", broken)
     assert_one_sentence(call(tmp_path, *TINY, "experiment=run"), "No space left")
     assert files(tmp_path) == {} and not (tmp_path / "runs").exists()
+
+
+# Weights & Biases
+
+WANDB = """
+points, runs = [], []
+class Run:
+    def define_metric(self, *rest, **named): pass
+    def log(self, values):
+        if FAILS_AT == len(points): raise ConnectionError("no network")
+        points.append(values)
+    def finish(self, exit_code): runs.append(exit_code)
+def init(**settings):
+    if FAILS_AT == -1: raise RuntimeError("api_key not configured (no-tty)\\nmore words")
+    return Run()
+"""
+
+
+@pytest.fixture
+def fake_wandb(tmp_path, monkeypatch):
+    """Install a `wandb` that fails at a point, or never (None). Returns the module once it is used."""
+
+    def install(fails_at):
+        (tmp_path / "site" / "wandb").mkdir(parents=True)
+        (tmp_path / "site" / "wandb" / "__init__.py").write_text(f"FAILS_AT = {fails_at}\n{WANDB}")
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        monkeypatch.delitem(sys.modules, "wandb", raising=False)
+        return tmp_path
+
+    install.folder = tmp_path
+    yield install
+    sys.modules.pop("wandb", None)
+
+
+def test_without_a_login_wandb_is_one_sentence_and_no_folder(fake_wandb):
+    outcome = call(fake_wandb(-1), *TINY, "experiment=run", "wandb_activate=True")
+    assert_one_sentence(outcome, "wandb_activate=True", "api_key not configured", "wandb login")
+    assert not (fake_wandb.folder / "runs").exists()
+
+
+def test_each_training_is_a_run_of_its_own_at_wandb(fake_wandb):
+    folder = fake_wandb(None)
+    for name in ("a", "b"):
+        assert call(folder, *TINY, f"experiment={name}", "wandb_activate=True").status == 0
+    wandb = sys.modules["wandb"]
+    assert wandb.runs == [0, 0]
+    assert [point["global_step"] for point in wandb.points] == [16, 32] * 2
+    assert all("success/once" in point and "losses/a_loss" in point for point in wandb.points[1::2])
+
+
+def test_a_training_goes_on_without_wandb(fake_wandb):
+    outcome = call(fake_wandb(1), *TINY, "experiment=run", "wandb_activate=True", "max_iterations=4")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.count("no network; the training goes on") == 1
+
+
+# TensorBoard
+
+
+def test_the_curves_of_a_resumed_training_hold_every_step_once(tmp_path):
+    """Also where the training went on after the checkpoint that it is resumed from."""
+    run = train(tmp_path, "max_iterations=2")
+    last = (run / "nn" / "last.pth").read_bytes()
+    train(tmp_path, "checkpoint=runs/run/nn/last.pth", "max_iterations=5")
+    (run / "nn" / "last.pth").write_bytes(last)
+    train(tmp_path, "checkpoint=runs/run/nn/last.pth", "max_iterations=4")
+    events = EventAccumulator(str(run / "summaries"), size_guidance={"scalars": 0})
+    events.Reload()
+    for name in ("success/once", "losses/a_loss", "info/last_lr", "rewards/step"):
+        steps = [event.step for event in events.Scalars(name)]
+        assert steps == sorted(set(steps)), name
+    assert [event.step for event in events.Scalars("success/once")][-3:] == [32, 48, 64]

