@@ -46,7 +46,7 @@ def test_a_folder_at_work_is_refused_to_trainings_resumes_and_evaluations(tmp_pa
     process = at_work("checkpoint=runs/run/nn/last.pth")
     for others in (
         ["experiment=run"],
-        ["checkpoint=runs/run/nn/last.pth", "max_iterations=9"],
+        ["checkpoint=runs/run/nn/last.pth", "max_iterations=200000"],
         ["test=True", "checkpoint=runs/run/nn/best.pth"],
     ):
         assert_one_sentence(call(tmp_path, *TINY, *others), "another process is at work in runs/run", "experiment=NAME")
