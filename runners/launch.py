@@ -11,6 +11,9 @@ from typing import Any, Dict, List, Optional, Sequence
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.sources import ZooConfig
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.locks import kept
+from resdex_tasks.utils.overrides import Overrides, called_as
+from resdex_tasks.utils.printing import printable_output, unfailing_output
 from runners.config import RunConfig, load_config
 from runners.evaluation.run import evaluate_checkpoint
 from runners.learning.monitor import TrainingStopped
@@ -28,7 +31,7 @@ EVALUATED_OBJECTS, EVALUATED_EPISODES = 132, 500
 """At most so many objects of each split, and at least so many episodes of each, in the evaluation after a training."""
 
 USAGE = """\
-python train.py [key=value ...]
+{program} [key=value ...]
 
   task=ResDexBase               what to learn (cfg/task): ResDexBase, ResDexHyper (both stages), ResDexHyperStage2,
                                 ResDexVision
@@ -56,16 +59,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if any(argument in ("-h", "--help") for argument in arguments):
-        print(USAGE)
+        print(USAGE.format(program=called_as("resdex-train", "python train.py")))
         return 0
+    printable_output()
     try:
         config = load_config(arguments)
         if config.notice:
             print(config.notice)
-        if config.command.test:
-            _evaluate(config)
-        else:
-            _train(config)
+        with kept(), unfailing_output():
+            if config.command.test:
+                _evaluate(config)
+            else:
+                _train(config)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -90,12 +95,8 @@ def _train(config: RunConfig, objects: Optional[ObjectSet] = None) -> None:
     """
     command = config.command
     follows = command.follow_up and not command.multi_gpu
-    if follows and config.task.next is not None and command.experiment:
-        taken = Path(command.runs_dir) / f"{command.experiment}{STAGE_2}"
-        if (taken / LAST).exists():
-            raise UserError(
-                f"{taken} holds a training: name another experiment, or stop after this stage: follow_up=false"
-            )
+    if follows:
+        _check_what_follows(config)
     result = train(config, objects)
     if command.capture_video and int(os.environ.get("RANK", "0")) == 0:
         film(config, Policy.load(config.read(result.last)), result.folder, result.objects)
@@ -111,7 +112,22 @@ def _train(config: RunConfig, objects: Optional[ObjectSet] = None) -> None:
         else:
             _evaluate(following, None if on_splits else result.objects)
         if config.mixes:
-            print(f"what follows: python train.py task={VISION} teacher={result.last}")
+            following = Overrides().having({"task": VISION, "teacher": str(result.last)})
+            print(f"what follows: {following.command()}")
+
+
+def _check_what_follows(config: RunConfig) -> None:
+    """UserError where what follows a training by itself could not start: before the training, not after it."""
+    command, name = config.command, config.command.experiment
+    if config.task.next is not None:
+        taken = Path(command.runs_dir) / f"{name}{STAGE_2}"
+        if name and (taken / LAST).exists():
+            raise UserError(
+                f"{taken} holds a training: name another experiment, or stop after this stage: follow_up=false"
+            )
+        changes = {"task": config.task.next, "experiment": f"{name or command.task_name}{STAGE_2}"}
+        config = config.changed(changes, without=NOT_INHERITED_KEYS)
+    config.changed({**_on_all_splits(config), "test": True}, without=NOT_INHERITED_KEYS)
 
 
 def _train_next(config: RunConfig, result: TrainingResult, follows: bool) -> None:
@@ -123,7 +139,7 @@ def _train_next(config: RunConfig, result: TrainingResult, follows: bool) -> Non
     }
     if not follows:
         if int(os.environ.get("RANK", "0")) == 0:
-            print(f"what follows: train.py {' '.join(f'{key}={value}' for key, value in changes.items())} ...")
+            print(f"what follows: {Overrides().having(changes).command()} ...")
         return
     print(f"\n{config.task.next}, from {result.last}", flush=True)
     following = config.changed(changes, without=NOT_INHERITED_KEYS)

@@ -37,6 +37,7 @@ ROOT_FILES = {
         "hyper_ppo.py",
         "dagger.py",
         "vec_env.py",
+        "log.py",
         "monitor.py",
         "warm_start.py",
     },

@@ -1,7 +1,7 @@
 """The frozen base experts inside a hyper-policy, all evaluated in one batched product (Sec. 4.3)."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Callable, Dict, List, Mapping, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple, get_type_hints
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.observations import SIZES, narrow
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.mappings import fits
 
 NORMALISED_LIMIT, NORMALISED_EPSILON = 5.0, 1e-5
 """How rl_games' running statistics normalise: clamp((x - mean) / sqrt(var + epsilon), -limit, limit)."""
@@ -62,8 +63,11 @@ class ExpertsSpec:
         try:
             own: Dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
             spec = cls(**own)
-        except TypeError as error:
+        except (TypeError, AttributeError) as error:
             raise UserError(f"train.params.network.experts does not describe experts: {error}") from error
+        for key, kind in get_type_hints(cls).items():
+            if not fits(getattr(spec, key), kind):
+                raise UserError(f"train.params.network.experts does not describe experts: {key} is {own[key]}")
         if not spec.ids or len(spec.ids) != len(spec.objects) or not _known(spec):
             raise UserError("train.params.network.experts does not describe experts: its entries do not fit together")
         return spec

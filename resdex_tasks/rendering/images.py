@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import write_atomically
+from resdex_tasks.utils.printing import one_line_of
 
 MAX_GIF_FPS = 50
 """GIF times are hundredths of a second, and viewers slow down frames shorter than two of them."""
@@ -82,6 +83,7 @@ def tile(images: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 def add_label(image: np.ndarray, text: str) -> np.ndarray:
     """A copy of `image` with a small line of text on a light background in its lower left corner."""
+    text = one_line_of(text)
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas, "RGBA")
     size = max(10, canvas.height // 16)

@@ -169,7 +169,7 @@ def read_encoder(name: str) -> ObjectEncoder:
     Raises:
         UserError: there is no such file, it is broken, or it is not an encoder.
     """
-    path = SHIPPED_ENCODER if name == SHIPPED else Path(name)
+    path = SHIPPED_ENCODER if name == SHIPPED else Path(name).expanduser()
     if not path.is_file():
         raise UserError(f"no encoder {name}; it must be a file, or '{SHIPPED}'")
     if path.suffix == ".npz":

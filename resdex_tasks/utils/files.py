@@ -1,8 +1,10 @@
 """Files that appear whole or not at all, and are read without executing anything in them."""
 
+import contextlib
 import json
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping
 
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 
 from resdex_tasks.utils.errors import UserError, one_line
+from resdex_tasks.utils.tensors import not_finite
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -25,12 +28,31 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError for a missing folder or a full disk
         raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
     finally:
-        if partial.exists():
+        with contextlib.suppress(OSError):  # it is there only after an error, which is what counts
             partial.unlink()
 
 
+def remove_abandoned(folder: Path) -> None:
+    """Remove what `write_atomically` left half-written in a folder when its process was killed."""
+    for partial in folder.glob(".*.part") if folder.is_dir() else ():
+        number = partial.name.split(".")[-2]
+        if number.isdigit() and not _alive(int(number)):
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's; where processes cannot be asked, none is taken for dead
+        return True
+    return True
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write the complete file, and its folder, or nothing.
+    """Write the complete file, and its folder, or nothing. Bytes of names that are no UTF-8 become their code.
 
     Raises:
         UserError: it cannot be written.
@@ -39,7 +61,7 @@ def write_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-    write_atomically(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda partial: partial.write_bytes(text.encode("utf-8", "backslashreplace")))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -98,8 +120,11 @@ def write_plain(path: Path, state: Mapping[str, Any]) -> None:
     """Write a dict of plain values and tensors with `torch.save`; equal dicts give equal files.
 
     Raises:
-        UserError: it cannot be written; nothing is left behind.
+        UserError: it cannot be written, or something in its "weights" is not finite; nothing is left behind.
     """
+    broken = not_finite(_tensors(state.get("weights")))
+    if broken:
+        raise UserError(f"{path} is not written: its weight {broken} holds nan or infinity")
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:  # given a path, torch would write the partial file's name into the file
@@ -116,10 +141,17 @@ def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
         older: marks of formats that earlier versions wrote.
 
     Raises:
-        UserError: it is not readable as plain data, or not `what`.
+        UserError: it is not readable as plain data, not `what`, or damaged: a checksum is another, or something in
+            its "weights" is not finite.
     """
     try:
+        with zipfile.ZipFile(path) as archive:  # torch's own reader does not look at the checksums
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise UserError(f"{path} is damaged: the checksum of its part {Path(damaged).name} is another")
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds more than plain data, unlike {what}; it was not opened") from error
     except Exception as error:  # whatever bytes can make torch's reader raise
@@ -128,4 +160,12 @@ def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
         raise UserError(f"{path} was written by an earlier version (format {state['format']}); this one reads {mark}")
     if not isinstance(state, dict) or state.get("format") != mark:
         raise UserError(f"{path} is not {what}: it lacks the mark '{mark}'")
+    broken = not_finite(_tensors(state.get("weights")))
+    if broken:
+        raise UserError(f"{path} is damaged: its weight {broken} holds nan or infinity")
     return state
+
+
+def _tensors(values: Any) -> Dict[str, torch.Tensor]:
+    pairs = values.items() if isinstance(values, Mapping) else ()
+    return {str(name): value for name, value in pairs if isinstance(value, torch.Tensor)}

@@ -2,9 +2,12 @@
 
 from typing import Sequence
 
+from resdex_tasks.utils.printing import one_line_of
+
 
 def markdown_table(rows: Sequence[Sequence[str]], texts: int = 1) -> str:
     """A Markdown table that is also readable as text: the first row is the head, the first `texts` columns are text."""
+    rows = [[one_line_of(cell).replace("|", "\\|") for cell in row] for row in rows]
     widths = _widths(rows)
 
     def line(row: Sequence[str]) -> str:
@@ -17,6 +20,7 @@ def markdown_table(rows: Sequence[Sequence[str]], texts: int = 1) -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
     """Columns of text, two spaces apart."""
+    rows = [[one_line_of(cell) for cell in row] for row in rows]
     widths = _widths(rows)
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows)
 

@@ -20,13 +20,13 @@ def automatic_choices(overrides: Overrides) -> Tuple[Dict[str, str], str]:
         The values of the groups that were chosen, and one line that says them and why.
     """
     chosen, said, cuda = {}, [], torch.cuda.is_available()
-    sim = overrides.get("sim", AUTO) or AUTO
-    on_cpu = overrides.get("sim_device") == "cpu"
+    sim = overrides.value("sim", AUTO) or AUTO
+    on_cpu = overrides.value("sim_device") == "cpu"
     if sim == AUTO:
         sim, why = _best_sim(cuda, on_cpu)
         chosen["sim"] = sim
         said.append(f"sim={sim} ({why})")
-    if overrides.get("scale", AUTO) in ("", AUTO):
+    if overrides.value("scale", AUTO) in ("", AUTO):
         gpu = cuda and sim in gpu_simulators() and not on_cpu
         chosen["scale"] = "paper" if gpu else "cpu"
         said.append(f"scale={chosen['scale']} (the simulator runs on the {'GPU' if gpu else 'CPU'})")

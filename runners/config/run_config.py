@@ -11,7 +11,6 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -26,7 +25,8 @@ from resdex_tasks.sims.base import GraspSim
 from resdex_tasks.sims.registry import read_sim_config, simulator_entry
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.overrides import Overrides
+from resdex_tasks.utils.files import write_text
+from resdex_tasks.utils.overrides import Overrides, assignment, read_overrides, works_instead
 from resdex_tasks.utils.paths import CFG_DIR, SHIPPED
 from runners.config.machine import AUTO, automatic_choices, device_of
 from runners.config.rl_games_params import check_params
@@ -171,7 +171,7 @@ class RunConfig:
 
     def save(self, path: Path) -> None:
         """Write it as yaml."""
-        path.write_text(OmegaConf.to_yaml(OmegaConf.create(dict(self.plain))))
+        write_text(path, OmegaConf.to_yaml(OmegaConf.create(dict(self.plain))))
 
 
 def load_config(arguments: Sequence[str], read: Optional[CheckpointReader] = None) -> RunConfig:
@@ -183,13 +183,13 @@ def load_config(arguments: Sequence[str], read: Optional[CheckpointReader] = Non
     Raises:
         UserError: an unknown task, preset, group or key, or a value or a checkpoint that does not fit.
     """
-    given, read = Overrides(arguments), read or CheckpointReader()
+    given, read = _with_names(read_overrides(arguments)), read or CheckpointReader()
     for argument in given:
         if argument.startswith(("~", "+")) and not argument.startswith("+train.params."):
             raise UserError(f"'{argument}' would add or remove a key, and nothing reads others than those in cfg/")
     _check_groups(given)
-    name = given.get("checkpoint").strip("'\"")
-    checkpoint = read(name) if name else None
+    name = given.value("checkpoint")
+    checkpoint = read(name) if name and isinstance(name, str) else None
     overrides = _with_task_of(checkpoint, given)
     chosen, notice = automatic_choices(overrides)
     plain = _composed(overrides.having(chosen))
@@ -205,11 +205,25 @@ def choices(group: str) -> List[str]:
     return sorted(p.stem for p in (CFG_DIR / group).glob("*.yaml"))
 
 
+def _with_names(overrides: Overrides) -> Overrides:
+    """`experiment=4711` is a name, as every other key that takes a text takes it for one."""
+    texts = {f.name for f in fields(CommandSettings) if f.type in ("str", str)}
+    for key in texts.intersection(overrides.keys):
+        if isinstance(overrides.value(key), (list, dict)):
+            raise UserError(f"{key} takes one text; {works_instead(key, overrides.get(key))}")
+    numbers = {
+        key: overrides.get(key)
+        for key in overrides.keys
+        if key in texts and isinstance(overrides.value(key), (int, float)) and overrides.get(key)
+    }
+    return overrides.having(numbers) if numbers else overrides
+
+
 def _check_groups(overrides: Overrides) -> None:
     for group in GROUPS:
-        value, known = overrides.get(group), choices(group)
+        value, known = overrides.value(group), choices(group)
         if value and value not in known:
-            close = difflib.get_close_matches(value, known, 1)
+            close = difflib.get_close_matches(str(value), known, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise UserError(f"no {group} '{value}': cfg/{group} has {', '.join(known)}{hint}")
 
@@ -218,7 +232,7 @@ def _with_task_of(checkpoint: Optional[Checkpoint], overrides: Overrides) -> Ove
     """A checkpoint goes on with, or is tested on, its own task unless another is named."""
     if checkpoint is None or overrides.get("task") or checkpoint.task.get("name") not in choices("task"):
         return overrides
-    return Overrides([f"task={checkpoint.task['name']}", *overrides])
+    return Overrides([assignment("task", checkpoint.task["name"]), *overrides])
 
 
 def _register_resolvers() -> None:
@@ -245,15 +259,10 @@ def _composed(overrides: Overrides) -> Dict[str, Any]:
             plain: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
             return plain  # of a mapping: a dict
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_one_sentence(error, overrides)) from error
+        raise UserError(_one_sentence(error)) from error
 
 
-def _one_sentence(error: Exception, overrides: Overrides) -> str:
-    for override in overrides:
-        try:
-            OverridesParser.create().parse_override(override)
-        except HydraException:
-            return f"'{override}' cannot be read as key=value; quote special characters"
+def _one_sentence(error: Exception) -> str:
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, UserError):
         cause = cause.__cause__
@@ -287,7 +296,8 @@ def _typed(
     params["seed"] = seed
     params["config"].update(device=devices["rl_device"], device_name=devices["rl_device"])
     objects = read_objects_config(plain["objects"])
-    command = CommandSettings(**{**vars(command), "seed": seed, **devices})
+    runs_dir = os.path.expanduser(command.runs_dir)
+    command = CommandSettings(**{**vars(command), "seed": seed, "runs_dir": runs_dir, **devices})
     return RunConfig(command, task, sim, sim_name, objects, params, plain, given, notice, checkpoint, read)
 
 
@@ -296,8 +306,18 @@ def _check(config: RunConfig) -> None:
     command = config.command
     for key in ("experiment", "task_name"):
         name = getattr(command, key)
-        if len(name) > 100 or "/" in name or "\\" in name or name.startswith("."):
+        if (
+            len(name) > 100
+            or len(name.encode("utf-8", "replace")) > 240
+            or "/" in name
+            or "\\" in name
+            or name.startswith(".")
+        ):
             raise UserError(f"{key} is '{name}'; it names a folder: 1 to 100 characters, no slash, no leading dot")
+    for key in ("experiment", "task_name", "runs_dir"):
+        name = getattr(command, key)
+        if not name.isprintable():
+            raise UserError(f"{key} is {name!a}; a folder's name is of printable characters")
     if isinstance(command.experts, str) and command.experts != SHIPPED:
         raise UserError(f"experts is '{command.experts}'; it must be a list of checkpoints: experts=[a.pth,b.pth]")
     if command.experts != SHIPPED and not config.mixes:
@@ -315,8 +335,8 @@ def _check(config: RunConfig) -> None:
         if "LOCAL_RANK" not in os.environ or not torch.cuda.is_available():
             raise UserError("multi_gpu=True needs CUDA devices and torchrun: torchrun --nproc_per_node=N train.py ...")
         for key in ("sim_device", "rl_device"):
-            if config.overrides.get(key, AUTO) not in (AUTO, "cpu"):
-                value = config.overrides.get(key)
+            value = config.overrides.value(key, AUTO)
+            if value not in (AUTO, "cpu"):
                 raise UserError(f"multi_gpu=True gives every process a GPU of its own; leave out {key}={value}")
     if command.wandb_activate and importlib.util.find_spec("wandb") is None:
         raise UserError("wandb_activate=True needs the package wandb: pip install wandb")

@@ -12,6 +12,7 @@ from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.rendering import images as image_files
 from resdex_tasks.utils.files import write_atomically
+from resdex_tasks.utils.printing import one_line_of
 from runners.evaluation.rollout import DIVERGED, DROPPED, MISSED, SUCCESS, play
 from runners.policies.policy import Policy
 
@@ -103,5 +104,5 @@ def _heads(names: Sequence[str], width: int) -> np.ndarray:
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(HEAD_HEIGHT // 2)
     for i, name in enumerate(names):
-        draw.text(((i + 0.5) * width, HEAD_HEIGHT / 2), name, font=font, fill=image_files.INK, anchor="mm")
+        draw.text(((i + 0.5) * width, HEAD_HEIGHT / 2), one_line_of(name), font=font, fill=image_files.INK, anchor="mm")
     return np.asarray(canvas)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import write_atomically
+from resdex_tasks.utils.printing import one_line_of
 from runners.evaluation.summary import SuccessRow, Summary
 
 AT_END, ONCE = "#2f6f9f", "#b9d2e3"
@@ -62,7 +63,7 @@ def weights_heat_map(summary: Summary, path: Path, experts: Optional[Sequence[st
             ink = "white" if abs(weights[y, x]) > 0.6 * top else "#333333"
             axis.text(x, y, f"{weights[y, x]:.2f}", ha="center", va="center", fontsize=7, color=ink)
     named = experts or [""] * k
-    axis.set_xticks(range(k), [f"w{i + 1}\n{name}".strip() for i, name in enumerate(named)], fontsize=8)
+    axis.set_xticks(range(k), [f"w{i + 1}\n{_shown(name)}".strip() for i, name in enumerate(named)], fontsize=8)
     axis.xaxis.tick_top()
     axis.tick_params(length=0)
     axis.spines[:].set_visible(False)
@@ -102,7 +103,7 @@ def learning_curves(runs: Mapping[str, Mapping[str, np.ndarray]], path: Path) ->
     axis = figure.subplots()
     for index, (name, run) in enumerate(runs.items()):
         colour = f"C{index}"
-        axis.plot(run["steps"] / 1e6, run["at_end"], colour, label=f"{name}, {run['minutes'][-1]:.0f} min")
+        axis.plot(run["steps"] / 1e6, run["at_end"], colour, label=f"{_shown(name)}, {run['minutes'][-1]:.0f} min")
         axis.plot(run["steps"] / 1e6, run["once"], colour, linestyle=":", linewidth=1)
     axis.set(xlabel="million environment steps", ylabel="success of the exploring policy", ylim=(0, 1))
     axis.legend(title="at the end (dotted: once)", frameon=False)
@@ -114,9 +115,14 @@ def _rows_figure(names: Sequence[str], width: float) -> Any:
     """A figure with one axis whose y places 0, 1, ... are named, high enough for all of them."""
     figure = Figure(figsize=(width, 1.1 + ROW_HEIGHT * len(names)), constrained_layout=True)
     axis = figure.subplots()
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_yticks(range(len(names)), [_shown(name) for name in names], fontsize=8)
     axis.set_ylim(-0.6, len(names) - 0.4)
     return figure, axis
+
+
+def _shown(name: str) -> str:
+    """A name as matplotlib writes it: between two dollars it would look for a formula."""
+    return one_line_of(name).replace("$", r"\$")
 
 
 def _mark_unseen(axis: Any, rows: Sequence[SuccessRow]) -> None:

@@ -74,7 +74,8 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
         objects: the set, where it is made already; else made as the configuration says.
 
     Raises:
-        UserError: no checkpoint is named, it does not fit, or the folder cannot be written.
+        UserError: no checkpoint is named, it does not fit, the folder cannot be written, or another process is at
+            work in it.
     """
     checkpoint, command = config.checkpoint, config.command
     if checkpoint is None:
@@ -82,7 +83,14 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
     run = checkpoint.run_folder
     name = run.name if run else (checkpoint.path or Path(checkpoint.name)).stem
     folder = Path(command.runs_dir) / (command.experiment or (name if run else f"evaluation_{name}"))
-    files.check_writable(folder)
+    with files.own_folder(folder):
+        return _evaluate(config, checkpoint, name, folder, objects)
+
+
+def _evaluate(
+    config: RunConfig, checkpoint: Checkpoint, name: str, folder: Path, objects: Optional[ObjectSet]
+) -> Evaluation:
+    command, run = config.command, checkpoint.run_folder
     _print_differences(checkpoint, config)
 
     policy, teacher = Policy.load(checkpoint, command.rl_device), _teacher_of(checkpoint, config)
@@ -129,7 +137,12 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
     print("\n" + "\n\n".join(tables.summary_tables(name, result)) + "\n")
     columns = None  # where nothing can be drawn
     if not config.one_scene:
-        columns = final_grasps(config, policies, gallery.chosen_objects(objects, command.seed))
+        columns = files.picture(
+            "gallery", lambda: final_grasps(config, policies, gallery.chosen_objects(objects, command.seed))
+        )
+    replaced = files.replaced(folder)
+    if replaced:
+        print(f"replaces {replaced}")
     written = files.write(folder, name, result, columns, run)
     print(f"written to {folder}/: {', '.join(written)}")
     return Evaluation(result, policy, objects, folder)

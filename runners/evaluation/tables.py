@@ -9,6 +9,7 @@ from statistics import mean, stdev
 from typing import Any, List, Mapping, Optional, Sequence, Tuple, Union
 
 from resdex_tasks.objects.object_set import SPLITS
+from resdex_tasks.utils.printing import one_line_of
 from resdex_tasks.utils.tables import markdown_table
 from runners.evaluation import paper_results
 from runners.evaluation.intervals import Estimate
@@ -89,10 +90,10 @@ def evaluation_report(name: str, result: EvaluationResult, images: Sequence[Tupl
     summary = result.summary
     total = summary.all
     lines = [
-        f"# Evaluation of {name}",
+        f"# Evaluation of {one_line_of(name)}",
         "",
-        f"Checkpoint `{result.checkpoint}`, deterministic, seed {result.seed}: {total.episodes} episodes of "
-        f"{len(summary.objects)} objects in {len(summary.categories)} categories"
+        f"Checkpoint `{one_line_of(result.checkpoint)}`, deterministic, seed {result.seed}: "
+        f"{total.episodes} episodes of {len(summary.objects)} objects in {len(summary.categories)} categories"
         + (f", {total.diverged} of them diverged (counted as failures)" if total.diverged else "")
         + ".",
         "",
@@ -103,7 +104,7 @@ def evaluation_report(name: str, result: EvaluationResult, images: Sequence[Tupl
         + (" w1, w2, ...: the mean mixture weight of each expert." if total.weights else ""),
     ]
     if result.experts:
-        lines += ["", *(f"- w{i + 1}: the expert of {what}" for i, what in enumerate(result.experts))]
+        lines += ["", *(f"- w{i + 1}: the expert of {one_line_of(what)}" for i, what in enumerate(result.experts))]
     if len(summary.splits) > 1:
         lines += [
             "",

@@ -6,12 +6,20 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import torch
 from rl_games.algos_torch.a2c_continuous import A2CAgent
+from rl_games.common import a2c_common
+from tqdm import tqdm
 
 from resdex_tasks.sims.base import Overflow
+from resdex_tasks.utils.errors import UserError, one_line
+from resdex_tasks.utils.mappings import fits
+from resdex_tasks.utils.tensors import not_finite
 from resdex_tasks.utils.threads import simulator_first
+from runners.learning.log import TrainingLog
 from runners.learning.monitor import TrainingStopped
 from runners.policies.checkpoint import Checkpoint
 
+a2c_common.SummaryWriter = TrainingLog
+"""rl_games makes its writer by this name; tensorboardX's own blocks for ever once its thread met a full disk."""
 NEVER = 10**9
 RUNNING = ("current_rewards", "current_shaped_rewards", "current_lengths")
 """rl_games' sums over the episodes in progress."""
@@ -44,6 +52,8 @@ class ResDexAgent(A2CAgent):
         self.num_diverged = 0
         self.overflows: List[Overflow] = []
         self._restored_sums: Dict[str, torch.Tensor] = {}
+        self.unsaved: Optional[str] = None
+        """Why `nn/last.pth` could not be written the last time; None: it was."""
 
     def update_epoch(self) -> int:
         """Count the iteration.
@@ -68,9 +78,25 @@ class ResDexAgent(A2CAgent):
             for name, buffer in self.model.named_buffers():
                 if ".experts." not in name:  # frozen: the same on every GPU from the start
                     torch.distributed.broadcast(buffer, 0)
-        result = self.iteration()
+        try:
+            result = self.iteration()
+        except ValueError:  # torch's distributions refuse a mean that is none
+            self._check_finite()
+            raise
+        self._check_finite()
         self._count_troubles()
         return result
+
+    def _check_finite(self) -> None:
+        """UserError where the iteration made the weights nan or infinite: nothing good can come of them."""
+        broken = not_finite(self.model.state_dict())
+        if broken:
+            last = Path(self.nn_dir) / "last.pth"
+            left = f"{last} is as it was before; " if last.exists() else ""
+            raise UserError(
+                f"iteration {self.epoch_num} made the policy's weights nan or infinite ({broken}); the training stops "
+                f"there. {left}a smaller train.params.config.learning_rate or grad_norm may help"
+            )
 
     def iteration(self) -> Any:
         """What an iteration does and returns: rl_games' PPO, unless an algorithm says otherwise."""
@@ -137,14 +163,27 @@ class ResDexAgent(A2CAgent):
         self._restored_sums = {}
 
     def save(self, fn: Optional[str] = None) -> None:
-        """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used."""
-        self.checkpoint().write(Path(self.nn_dir) / "last.pth")
+        """Write `nn/last.pth`; rl_games' own file names, which hold iteration and reward, are not used.
+
+        Where it cannot be written, the file before it stays, `unsaved` says why, and the training goes on.
+        """
+        self.unsaved = self._written(self.checkpoint(), "last.pth")
 
     def save_if_best(self, score: float) -> None:
         """Write `nn/best.pth` when `score` has not been reached before."""
         if score > self.best_score:
-            self.best_score = score
-            self.checkpoint().policy_only.write(Path(self.nn_dir) / "best.pth")
+            before, self.best_score = self.best_score, score
+            if self._written(self.checkpoint().policy_only, "best.pth") is not None:
+                self.best_score = before  # the next one as good is tried again
+
+    def _written(self, checkpoint: Checkpoint, name: str) -> Optional[str]:
+        """Write a file of `nn/`. Returns None, or why it could not be; this is then said."""
+        try:
+            checkpoint.write(Path(self.nn_dir) / name)
+        except UserError as error:
+            tqdm.write(f"warning: iteration {self.epoch_num}: {error}; tried again at the next save")
+            return str(error)
+        return None
 
     def start_from(self, checkpoint: Checkpoint) -> None:
         """Take the weights of another training's policy, nothing else: iteration, optimizer and best score are new."""
@@ -158,19 +197,37 @@ class ResDexAgent(A2CAgent):
         if checkpoint.training is None:
             self.start_from(checkpoint)
             return
-        state, blank = dict(checkpoint.training), self.config["blank"]
-        same = all(getattr(checkpoint, key) == getattr(blank, key) for key in _SAME_EPISODES)
+        try:
+            same = self._restore(checkpoint)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+            word = f"lacks {error}" if isinstance(error, KeyError) else f"is spoilt: {one_line(error)}"
+            raise UserError(f"{checkpoint.name} cannot be resumed: the state of its training {word}") from error
+        if self.global_rank != 0:
+            return
+        at = f"iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}"
+        print(f"resumed {checkpoint.name} at {at}")
+        if not same:
+            print("the task, its objects, its simulator or its device changed: episodes start again")
+
+    def _restore(self, checkpoint: Checkpoint) -> bool:
+        """Take over the whole state of a training. Returns whether its episodes go on."""
+        state, blank = dict(checkpoint.training or {}), self.config["blank"]
+        same = all(_comparable(getattr(checkpoint, key)) == _comparable(getattr(blank, key)) for key in _SAME_EPISODES)
+        for key in ("epoch", "frame"):
+            if not fits(state[key], int):
+                raise ValueError(f"its {key} is {state[key]!r:.40}")
         task = self.vec_env.task
         same = same and state["env_state"] is not None and state["env_state"]["device"] == task.device.type
         first = self.global_rank == 0
         if not same or not first:
             state["env_state"] = None  # the other GPUs' episodes are their own: they start again
         self.set_full_state_weights({**state, "model": checkpoint.weights})
+        self._check_optimizer()
         self.last_lr = float(state["last_lr"])
         self.update_lr(self.last_lr)
         self.best_score = float(state["best_score"])
         if not first:
-            return
+            return same
         torch.set_rng_state(state["rng"]["cpu"])
         if len(state["rng"]["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["rng"]["cuda"])
@@ -179,10 +236,23 @@ class ResDexAgent(A2CAgent):
             statistics = state["statistics"]
             self.algo_observer.window.set_state(statistics["window"])
             self.algo_observer.teacher_window.set_state(statistics.get("teacher_window", {}))
-            self._restored_sums = statistics["running"]
+            self._restored_sums = {name: statistics["running"][name].clone() for name in RUNNING}
             for name, (mean, size) in statistics["meters"].items():
                 getattr(self, name).mean, getattr(self, name).current_size = mean.to(self.ppo_device), size
-        at = f"iteration {self.epoch_num}, {self.frame:,} steps, learning rate {self.last_lr:.1e}"
-        print(f"resumed {checkpoint.name} at {at}")
-        if not same:
-            print("the task, its objects, its simulator or its device changed: episodes start again")
+        return same
+
+    def _check_optimizer(self) -> None:
+        """Moments that do not fit their parameters would only be met by the first step."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                state = self.optimizer.state.get(parameter, {})
+                if state and {"step", "exp_avg", "exp_avg_sq"} - set(state):
+                    raise ValueError("its optimizer lacks moments")
+                for name in ("exp_avg", "exp_avg_sq") if state else ():
+                    if state[name].shape != parameter.shape or not bool(state[name].isfinite().all()):
+                        raise ValueError("its optimizer's moments are not those of its weights")
+
+
+def _comparable(value: Any) -> Any:
+    """A part of a checkpoint without what changes no episode: on how many threads the simulator ran."""
+    return {k: v for k, v in value.items() if k != "numThreads"} if isinstance(value, Mapping) else value

@@ -43,7 +43,7 @@ class EpisodeWindow:
 
     def set_state(self, state: Dict[str, List[float]]) -> None:
         """Inverse of `get_state`."""
-        self._values = {name: deque(v, maxlen=self.size) for name, v in state.items()}
+        self._values = {name: deque(map(float, v), maxlen=self.size) for name, v in state.items()}
 
 
 class TrainingMonitor(AlgoObserver):
@@ -86,20 +86,17 @@ class TrainingMonitor(AlgoObserver):
 
     def after_print_stats(self, frame: int, epoch_num: int, total_time: float) -> None:
         algo, means = self.algo, self.window.means()
-        num_diverged, overflows = algo.num_diverged, [overflow for overflow in algo.overflows if overflow.count]
+        overflows = [overflow for overflow in algo.overflows if overflow.count]
         if self.writer is not None:
-            for name, value in means.items():
-                self.writer.add_scalar(name if "/" in name else name.replace("success_", "success/"), value, algo.frame)
-            for name, value in self.teacher_window.means().items():
-                if name.startswith("success_"):
-                    self.writer.add_scalar(name.replace("success_", "teacher/"), value, algo.frame)
-            self.writer.add_scalar("info/diverged_environments", num_diverged, algo.frame)
+            self._log_episodes()
+            self.writer.add_scalar("info/diverged_environments", algo.num_diverged, algo.frame)
             for overflow in overflows:
                 self.writer.add_scalar(f"info/dropped_{overflow.name}", overflow.count, algo.frame)
             sigma = algo.model.a2c_network.sigma if hasattr(algo.model.a2c_network, "sigma") else None
             if sigma is not None:
                 self.writer.add_scalar("info/noise_std", sigma.exp().mean().item(), algo.frame)
-        self._show(epoch_num, means, num_diverged)
+            self.writer.end_iteration(algo.frame)
+        self._show(epoch_num, means, algo.num_diverged)
         self._warn(overflows)
         if epoch_num % algo.save_every == 0:
             if self.window.full:
@@ -110,6 +107,20 @@ class TrainingMonitor(AlgoObserver):
         if algo.stop_requested:
             algo.save()
             algo.stopping = True
+
+    def after_resume(self) -> None:
+        """The curves go on where the checkpoint was: what was logged after it is not shown, its own point is."""
+        if self.writer is not None:
+            self.writer.start_at(self.algo.frame)
+            self._log_episodes()
+
+    def _log_episodes(self) -> None:
+        for name, value in self.window.means().items():
+            name = name if "/" in name else name.replace("success_", "success/")
+            self.writer.add_scalar(name, value, self.algo.frame)
+        for name, value in self.teacher_window.means().items():
+            if name.startswith("success_"):
+                self.writer.add_scalar(name.replace("success_", "teacher/"), value, self.algo.frame)
 
     def _show(self, epoch_num: int, means: Dict[str, float], num_diverged: int) -> None:
         now = time.perf_counter()
@@ -144,6 +155,7 @@ class TrainingMonitor(AlgoObserver):
                 tqdm.write(f"warning: {overflow}")
 
     def close(self) -> None:
+        """The end of the training. Neither blocks nor raises."""
         if self._bar is not None:
             self._bar.close()
         if self.writer is not None:

@@ -8,8 +8,9 @@ import signal
 import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, count
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import torch
 from rl_games.torch_runner import Runner
@@ -20,13 +21,17 @@ from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.observations import VIEWS
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.files import write_json
+from resdex_tasks.utils.files import remove_abandoned, write_json
+from resdex_tasks.utils.locks import owned
+from resdex_tasks.utils.overrides import shell_argument
+from resdex_tasks.utils.printing import unfailing_output
 from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig
 from runners.learning import vec_env
 from runners.learning.agent import ResDexAgent
 from runners.learning.dagger import ResDexDagger
 from runners.learning.hyper_ppo import HyperPPO
+from runners.learning.log import wandb_run
 from runners.learning.monitor import TrainingMonitor, TrainingStopped
 from runners.learning.ppo import ResDexPPO
 from runners.learning.warm_start import WarmStart, find_warm_start
@@ -74,42 +79,43 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
             checkpoint.check_codes(objects)
     task = _make_task(config, objects, command.seed + rank, start)
 
-    folder = Path(command.runs_dir) / _experiment(config)
-    new = not folder.exists()
-    if rank == 0:
-        _make_run_folder(folder, command.checkpoint)
-        if command.wandb_activate:
-            _start_wandb(config, folder.name)
-        config.save(folder / "config.yaml")
-        write_json(folder / "versions.json", {"seed": command.seed, **versions()})
-    monitor = TrainingMonitor()
-    vec_env.register(task, command.rl_device, None if start.teacher is None else start.teacher.spec.observation)
-    try:
-        agent = build_agent(config, start, task, monitor, folder)
-    except UserError:
-        if new:
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # other runs are in it
-                folder.parent.rmdir()
-        raise
-    if rank == 0:
-        _print_start(task, agent, folder)
-    with _stop_after_iteration(agent):
+    with contextlib.ExitStack() as stack:
+        folder, new = Path(command.runs_dir) / command.experiment, False
+        if rank == 0:
+            folder, new = _own_run_folder(config, stack)
+        monitor = TrainingMonitor()
+        vec_env.register(task, command.rl_device, None if start.teacher is None else start.teacher.spec.observation)
+        stack.callback(vec_env.release)
+        try:
+            if rank == 0:
+                config.save(folder / "config.yaml")
+                write_json(folder / "versions.json", {"seed": command.seed, **versions()})
+            agent = build_agent(config, start, task, monitor, folder)
+            if rank == 0 and command.wandb_activate:
+                agent.writer.mirror = stack.enter_context(wandb_run(config, folder))
+        except UserError:
+            if new:
+                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):  # other runs are in it
+                    folder.parent.rmdir()
+            raise
+        stack.callback(monitor.close)
+        stack.enter_context(unfailing_output())
+        if rank == 0:
+            _print_start(task, agent, folder)
+        stack.enter_context(_stop_after_iteration(agent))
         try:
             agent.train()
         except TrainingStopped:
             if rank == 0:
-                print(f"stopped; resume with: {_command(config, checkpoint=str(folder / LAST))}")
+                lost = "" if agent.unsaved is None else f"; the last iterations are lost: {agent.unsaved}"
+                left = f"; resume with: {_command(config, checkpoint=str(folder / LAST))}" * (folder / LAST).exists()
+                print(f"stopped{lost}{left}")
             raise
-        finally:
-            monitor.close()
-            vec_env.release()
-    if rank == 0:
-        means = monitor.window.means()
-        once, at_end = means.get("success_once", 0), means.get("success_at_end", 0)
-        noise = " with exploration noise" if start.teacher is None else ""
-        print(f"done: success once {once:.2f}, at end {at_end:.2f}{noise}")
-        print(f"evaluate it{' without' if noise else ''}: {_command(config, test=True, checkpoint=str(folder / LAST))}")
+        if agent.unsaved is not None:
+            raise UserError(f"the training is done, and its last iterations are lost: {agent.unsaved}")
+        if rank == 0:
+            _print_end(config, monitor, folder)
     return TrainingResult(folder, objects)
 
 
@@ -155,12 +161,14 @@ def build_agent(
         agent.start_from(start.stage1)
     if start.resumed is not None:
         agent.resume(start.resumed)
+        if agent.writer is not None:
+            monitor.after_resume()
     return agent
 
 
 def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
     """What every checkpoint of this training says of itself."""
-    made_by = MadeBy(" ".join(["python train.py", *config.overrides]), config.command.seed, versions())
+    made_by = MadeBy(config.overrides.command(), config.command.seed, versions())
     if start.teacher is not None:
         made_by = replace(made_by, teacher={"name": start.teacher.name, "id": start.teacher.id})
     plain: Dict[str, Any] = dict(config.plain)
@@ -170,8 +178,45 @@ def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
     return Checkpoint(start.spec, {}, made_by, plain["task"], plain["sim"], objects, plain["objects"], encoder)
 
 
+def _own_run_folder(config: RunConfig, stack: contextlib.ExitStack) -> Tuple[Path, bool]:
+    """The run's folder, this process's own until `stack` ends, and whether it is new. Of two trainings that find the
+    same name by themselves, the second one counts up.
+
+    Raises:
+        UserError: it cannot be written, it holds another training, or another process is at work in it.
+    """
+    command = config.command
+    name = _experiment(config)
+    numbered = (f"{command.task_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}{end}" for end in chain([""], _counted()))
+    while True:
+        folder = Path(command.runs_dir) / (name or next(numbered))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            new = not folder.exists()
+            if new or not name:
+                folder.mkdir()
+        except FileExistsError:
+            if name and folder.is_dir():  # another process made it meanwhile: the lock says whose it is
+                new = False
+            elif name:
+                raise UserError(f"cannot write {folder}: File exists") from None
+            else:
+                continue
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+        break
+    stack.enter_context(owned(folder))
+    _check_run_folder(folder, None if config.checkpoint is None else config.checkpoint.path)
+    return folder, new
+
+
+def _counted() -> Iterator[str]:
+    """_2, _3, ..."""
+    return (f"_{number}" for number in count(2))
+
+
 def _experiment(config: RunConfig) -> str:
-    """Name of the run's folder; a resumed training goes on in its own."""
+    """Name of the run's folder where it is given; a resumed training goes on in its own. '': none is."""
     command, checkpoint = config.command, config.checkpoint
     if command.experiment:
         return command.experiment
@@ -179,46 +224,43 @@ def _experiment(config: RunConfig) -> str:
     run = checkpoint.run_folder if checkpoint is not None and file is not None and file.name == LAST.name else None
     if run is not None and run.resolve().parent == Path(command.runs_dir).resolve():
         return run.resolve().name
-    return f"{command.task_name}_{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    return ""
 
 
-def _make_run_folder(folder: Path, checkpoint: str) -> None:
+def _check_run_folder(folder: Path, checkpoint: Optional[Path]) -> None:
     last = folder / LAST
-    if last.exists() and (not checkpoint or Path(checkpoint).resolve() != last.resolve()):
-        raise UserError(f"{folder} holds a training: resume it with checkpoint={last}, or name another experiment")
+    if last.exists() and (checkpoint is None or checkpoint.resolve() != last.resolve()):
+        resume = shell_argument("checkpoint", str(last))
+        raise UserError(f"{folder} holds a training: resume it with {resume}, or name another experiment")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
-
-
-def _start_wandb(config: RunConfig, name: str) -> None:
-    import wandb
-
-    wandb.init(
-        project=config.command.wandb_project,
-        entity=config.command.wandb_entity or None,
-        group=config.command.wandb_group or None,
-        name=name,
-        config=dict(config.plain),
-        sync_tensorboard=True,
-    )
+    for place in (folder, folder / "nn"):
+        remove_abandoned(place)
 
 
 @contextlib.contextmanager
 def _stop_after_iteration(agent: ResDexAgent) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) ends the training after the iteration in progress, a second one at once."""
+    """The first Ctrl-C (or SIGTERM, or the terminal's end) ends the training after the iteration in progress, a second
+    one at once, and a third one even where Python cannot."""
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
     def request(number: int, frame: Any) -> None:
         if agent.stop_requested:
+            for each in numbers:
+                signal.signal(each, signal.SIG_DFL)
             raise KeyboardInterrupt
         agent.stop_requested = True
         print("\nstopping after this iteration; once more to stop at once", file=sys.stderr)
 
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    # what is ignored stays so: nohup
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, request)
     try:
         yield
     finally:
@@ -229,6 +271,14 @@ def _stop_after_iteration(agent: ResDexAgent) -> Iterator[None]:
 def _command(config: RunConfig, **values: Any) -> str:
     """This run's command line with other values."""
     return config.overrides.having(values).command()
+
+
+def _print_end(config: RunConfig, monitor: TrainingMonitor, folder: Path) -> None:
+    means = monitor.window.means()
+    once, at_end = means.get("success_once", 0), means.get("success_at_end", 0)
+    noise = "" if config.imitates else " with exploration noise"
+    print(f"done: success once {once:.2f}, at end {at_end:.2f}{noise}")
+    print(f"evaluate it{' without' if noise else ''}: {_command(config, test=True, checkpoint=str(folder / LAST))}")
 
 
 def _print_start(task: GraspTask, agent: ResDexAgent, folder: Path) -> None:

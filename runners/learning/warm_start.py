@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional
 import yaml
 
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.overrides import shell_argument
 from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
 from runners.config import NEWEST, RunConfig
 from runners.policies.checkpoint import Checkpoint, PolicySpec
@@ -100,18 +101,18 @@ def _check_goes_on(checkpoint: Checkpoint, config: RunConfig) -> None:
     if checkpoint.training is None:
         return
     theirs, ours = checkpoint.task.get("stage"), config.task.stage
+    stage1 = shell_argument("stage1", checkpoint.name)
     if theirs != ours:
         raise UserError(
             f"{checkpoint.name} is a training of {checkpoint.task['name']}, with which this run of {config.task.name} "
-            "cannot go on"
-            + (f"; stage1={checkpoint.name} starts the second stage from it" if (theirs, ours) == (1, 2) else "")
+            "cannot go on" + (f"; {stage1} starts the second stage from it" if (theirs, ours) == (1, 2) else "")
         )
     done = checkpoint.made_by.iterations
     if done >= config.params["config"]["max_epochs"]:
         following = config.task.next
         raise UserError(
             f"{checkpoint.name} has done its {done} iterations: a max_iterations above {done} goes on"
-            + (f", and task={following} stage1={checkpoint.name} is what follows" if following else "")
+            + (f", and task={following} {stage1} is what follows" if following else "")
         )
 
 

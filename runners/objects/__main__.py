@@ -4,14 +4,20 @@ The objects are chosen as for train.py, by the group `objects` of the configurat
 """
 
 import argparse
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from resdex_tasks.objects.sources import ObjectsConfig
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.overrides import called_as
+from resdex_tasks.utils.printing import printable_output
 from runners.config import load_config
 from runners.objects import inspect, propose, shapes
+
+PROGRAM = called_as("resdex-objects", "python -m runners.objects")
 
 
 def objects_config(overrides: Sequence[str]) -> ObjectsConfig:
@@ -30,7 +36,7 @@ def _positive(text: str) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    out = argparse.ArgumentParser(prog="python -m runners.objects", description=__doc__)
+    out = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     commands = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Any, help: str, read: Any = objects_config) -> argparse.ArgumentParser:
@@ -63,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
+    printable_output()
     argv = list(sys.argv[1:] if argv is None else argv)
     # argparse takes the key=value arguments of a subcommand only in one piece: the others are left over
     args, more = parser().parse_known_args(argv)
@@ -70,15 +77,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if unknown:
         parser().error(f"unrecognized arguments: {' '.join(unknown)}")
     args.overrides += more
-    args.command_line = " ".join(["python -m runners.objects", *argv])
+    args.command_line = " ".join([PROGRAM, *map(shlex.quote, argv)])
     try:
         args.config = args.read(args.overrides)
         args.run(args)
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

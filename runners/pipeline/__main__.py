@@ -5,12 +5,13 @@ from typing import Optional, Sequence
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides
+from resdex_tasks.utils.printing import printable_output
 from runners.learning.monitor import TrainingStopped
 from runners.pipeline.methods.resdex import run
 from runners.pipeline.settings import COMMAND, read_settings
 
-USAGE = """\
-python -m runners.pipeline [key=value ...]
+USAGE = f"""\
+{COMMAND} [key=value ...]
 
   pipeline=default|tiny         cfg/pipeline; tiny goes through everything in minutes and learns nothing
   objects=zoo k=4 out=runs/pipeline
@@ -24,6 +25,7 @@ The same command resumes after a stop; changed settings redo what they touch. Se
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
+    printable_output()
     argv = list(sys.argv[1:] if argv is None else argv)
     if any(argument in ("-h", "--help") for argument in argv):
         print(USAGE)

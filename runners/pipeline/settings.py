@@ -10,12 +10,12 @@ import yaml
 from resdex_tasks.sims.registry import SIMULATORS
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.overrides import Overrides, hydra_value, yaml_value
+from resdex_tasks.utils.overrides import Overrides, called_as, hydra_value, read_overrides
 from resdex_tasks.utils.paths import CFG_DIR
 from resdex_tasks.vision.config import SOURCES
 from runners.config import GROUPS
 
-COMMAND = "python -m runners.pipeline"
+COMMAND = called_as("resdex-pipeline", "python -m runners.pipeline")
 SECTIONS = ("all", "base", "stage1", "stage2", "vision", "test")
 """train.py's keys for every training and test, and for one kind of them."""
 PIPELINE_KEYS = {
@@ -63,7 +63,7 @@ class PipelineSettings:
         for name in ("all", section):
             values.update(self.sections[name])
         values.update({key: hydra_value(value) for key, value in forced.items()})
-        return Overrides([f"{key}={value}" for key, value in values.items()])
+        return Overrides([f"{key}={value}" for key, value in values.items()])  # in Hydra's words already
 
     def as_given(self) -> Dict[str, Any]:
         """All settings as plain values, one level deep: for the report."""
@@ -82,24 +82,28 @@ def read_settings(argv: Sequence[str]) -> PipelineSettings:
     Raises:
         UserError: an unknown key or file of cfg/pipeline, a value that does not fit, a key that the pipeline sets.
     """
-    arguments = Overrides(argv)
+    arguments = read_overrides(argv)
     given = {key: arguments.get(key) for key in arguments.keys}
-    name = given.pop("pipeline", "default")
+    given.pop("pipeline", None)
+    name = str(arguments.value("pipeline", "default"))
     values = _preset("default")
     own = [key for key in values if key not in (*SECTIONS, "encoder_training")]
     for key, value in (_preset(name) if name != "default" else {}).items():
         values[key] = {**values[key], **value} if isinstance(value, dict) else value
     sections = {s: {key: hydra_value(value) for key, value in values.pop(s).items()} for s in SECTIONS}
-    if given.get("objects", sections["all"]["objects"]) != sections["all"]["objects"]:
+    if arguments.value("objects", sections["all"]["objects"]) != sections["all"]["objects"]:
         # what the file says of its own source is not about another
         sections = {s: {k: v for k, v in rows.items() if not k.startswith("objects.")} for s, rows in sections.items()}
     known = _train_keys()
+    defaults = dict(values)
     for key, value in given.items():
         section, _, rest = key.partition(".")
         if key in own:
-            values[key] = _parsed(key, value, values[key])
+            values[key] = arguments.value(key)
+            if isinstance(defaults[key], str) and not isinstance(values[key], str):
+                values[key] = value  # out=4711
         elif section == "encoder_training" and rest:
-            values[section][rest] = yaml_value(value)
+            values[section][rest] = arguments.value(key)
         else:
             section, rest = (section, rest) if section in SECTIONS and rest else ("all", key)
             _check_train_key(rest, known, own)
@@ -131,11 +135,6 @@ def _check_train_key(key: str, known: Sequence[str], own: Sequence[str]) -> None
         close = difflib.get_close_matches(key, [*own, *known], 1)
         hint = f"; did you mean {close[0]}?" if close else f"; the pipeline's own are {', '.join(own)}"
         raise UserError(f"there is no key '{key}'{hint}")
-
-
-def _parsed(key: str, text: str, default: Any) -> Any:
-    """The value of a key of the pipeline's own, of the type of its default."""
-    return text.strip("'\"") if isinstance(default, str) else yaml_value(text)
 
 
 def _check(settings: PipelineSettings) -> None:

@@ -7,9 +7,9 @@ The file is a dict of plain values: "format", and the fields of `Checkpoint` but
 
 import hashlib
 import sys
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union, get_type_hints
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from resdex_tasks.observations import CLOUD, VIEWS, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
-from resdex_tasks.utils.mappings import flat
+from resdex_tasks.utils.mappings import fits, flat
+from resdex_tasks.utils.overrides import shell_argument
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
 
 FORMAT = "resdex-policy-2"
@@ -109,13 +110,16 @@ class Checkpoint:
         """
         path = find_checkpoint(str(name))
         state = read_plain(path, FORMAT, "a policy's checkpoint", "resdex-1")
-        try:
-            own = {f.name: state[f.name] for f in fields(cls) if f.name not in ("name", "path", "encoder")}
-            own["encoder"] = state.get("encoder", "")
-            own["spec"], own["made_by"] = PolicySpec(**own["spec"]), MadeBy(**own["made_by"])
-            own["objects"] = tuple(own["objects"])
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{path} is an incomplete checkpoint: it lacks {str(error) or 'everything'}") from error
+        whole = {"encoder": "", **{key: value for key, value in state.items() if key != "format"}}
+        own = _checked(cls, whole, str(path), "", ("name", "path"))
+        own["spec"] = PolicySpec(**_checked(PolicySpec, own["spec"], str(path), "spec."))
+        own["made_by"] = MadeBy(**_checked(MadeBy, own["made_by"], str(path), "made_by."))
+        own["objects"] = tuple(own["objects"])
+        for key, value, inside in (
+            ("task", own["task"], {"name": str, "env": Mapping[str, Any]}),
+            ("made_by.teacher", own["made_by"].teacher, {"name": str, "id": str} if own["made_by"].teacher else {}),
+        ):
+            _check_values(value, inside, str(path), f"{key}.")
         return cls(**own, name=str(name), path=path)
 
     def write(self, path: Path) -> None:
@@ -191,6 +195,30 @@ class Checkpoint:
                 )
 
 
+def _checked(cls: Any, values: Any, path: str, where: str, without: Sequence[str] = ()) -> Dict[str, Any]:
+    """The fields of a dataclass in what was read. What a later version wrote beside them is left alone.
+
+    Raises:
+        UserError: one is missing, or of another type.
+    """
+    types = {key: kind for key, kind in get_type_hints(cls).items() if key not in without}
+    types.update({key: Mapping[str, Any] for key, kind in types.items() if kind in (PolicySpec, MadeBy)})
+    needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+    if cls is Checkpoint:
+        needed.add("training")
+    _check_values(values, {key: kind for key, kind in types.items() if key in needed or key in values}, path, where)
+    return {key: values[key] for key in types if key in values}
+
+
+def _check_values(values: Mapping[str, Any], types: Mapping[str, Any], path: str, where: str) -> None:
+    for key, kind in types.items():
+        if key not in values:
+            raise UserError(f"{path} is an incomplete checkpoint: it lacks '{where}{key}'")
+        if not fits(values[key], kind):
+            shown = repr(values[key]).splitlines()[0][:60]
+            raise UserError(f"{path} is an incomplete checkpoint: its '{where}{key}' is {shown}, which cannot be one")
+
+
 _COMPARED = ("network", "normalize_input", "normalize_value")
 
 
@@ -216,9 +244,17 @@ def find_checkpoint(name: str) -> Path:
     Raises:
         UserError: there is none.
     """
-    for path in (Path(name), CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
+    given = Path(name).expanduser()
+    for path in (given, CHECKPOINT_DIR / name, CHECKPOINT_DIR / f"{name}.pth"):
         if path.is_file():
             return path
+    if given.is_dir():
+        inside = [
+            str(path) for pattern in ("nn/*.pth", "*.pth", "*/nn/last.pth") for path in sorted(given.glob(pattern))
+        ]
+        more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+        holds = shell_argument("checkpoint", inside[0]) if len(inside) == 1 else f"{', '.join(inside[:3])}{more}"
+        raise UserError(f"{name} is a folder, not a checkpoint" + (f"; it holds {holds}" if inside else ""))
     raise UserError(f"no checkpoint {name}; the shipped ones are {', '.join(shipped_policies()) or 'none'}")
 
 

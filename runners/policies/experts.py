@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.experts import ExpertsSpec
 from resdex_tasks.observations import CLOUD, SIZES
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.mappings import fits
 from runners.policies.checkpoint import Checkpoint
 
 ACTOR = "a2c_network.actor_mlp."
@@ -86,13 +87,18 @@ def _expert(checkpoint: Checkpoint) -> _Expert:
     for key, wanted in (("name", "actor_critic"), ("separate", True)):
         if network.get(key) != wanted:
             raise UserError(f"{name} has train.params.network.{key}={network.get(key)}; an expert needs {wanted}")
-    layout = {
+    mlp = network.get("mlp")
+    mlp = mlp if isinstance(mlp, Mapping) else {}
+    units, activation = mlp.get("units"), mlp.get("activation")
+    if not fits(units, Tuple[int, ...]) or not isinstance(activation, str):
+        raise UserError(f"{name} is an incomplete checkpoint: its network's mlp says no units and activation")
+    layout: Dict[str, Any] = {
         "observation": spec.observation,
-        "units": list(network["mlp"]["units"]),
-        "activation": network["mlp"]["activation"],
+        "units": list(units or ()),
+        "activation": activation,
         "normalize_input": spec.normalize_input,
     }
-    if network["mlp"].get("d2rl"):
+    if mlp.get("d2rl"):
         raise UserError(f"{name} has train.params.network.mlp.d2rl=True; an expert needs plain layers")
     model = checkpoint.weights
     try:

@@ -1,4 +1,7 @@
 import importlib.util
+import os
+import shlex
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +12,9 @@ from omegaconf import OmegaConf
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.mappings import flat
+from resdex_tasks.utils.overrides import Overrides, assignment
 from runners.config import load_config
+from runners.policies.checkpoint import find_checkpoint
 
 BAD = [
     # what a person types, and what the answer must name
@@ -271,3 +276,66 @@ def test_every_preset_trains(tmp_path, preset, term):
     assert (tmp_path / "runs" / "run" / "nn" / "last.pth").is_file()
     saved = OmegaConf.load(tmp_path / "runs" / "run" / "config.yaml")
     assert saved.task.env.reward.terms[0] == term
+
+
+# Names and folders of any letters
+
+NAMES = st.text(st.sampled_from("ab ()[]{}=,#~&'\";!|:$%äß漢."), min_size=1, max_size=9).filter(lambda t: t[0] != ".")
+
+
+@given(NAMES, NAMES)
+@settings(max_examples=15)
+def test_any_name_goes_through_a_printed_command_into_the_configuration(name, folder):
+    base = Overrides(TINY)
+    values = {"experiment": name, "runs_dir": f"runs/{folder}", "objects.codes": f"/data/{folder}"}
+    program = shlex.split(base.having(values).command())
+    assert program[:2] == ["python", "train.py"]
+    config = load_config(program[2:])
+    assert (config.command.experiment, config.command.runs_dir) == (name, f"runs/{folder}")
+    assert config.objects.codes == f"/data/{folder}"
+
+
+def test_a_home_folder_is_found_wherever_a_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mäsh").mkdir()
+    (tmp_path / "mäsh" / "p.pth").write_bytes(Path(find_checkpoint("base_box")).read_bytes())
+    config = load_config([*TINY, "runs_dir=~/runs", "checkpoint=~/mäsh/p.pth"])
+    assert config.command.runs_dir == str(tmp_path / "runs")
+    assert config.checkpoint.path == tmp_path / "mäsh" / "p.pth"
+
+
+@pytest.mark.parametrize(
+    "text, name", [("4711", "4711"), ("1e3", "1e3"), ("true", "true"), ("0x1F", "0x1F"), ("007", "007")]
+)
+def test_a_number_names_a_run(text, name):
+    assert load_config([*TINY, f"experiment={text}"]).command.experiment == name
+
+
+@pytest.mark.parametrize("value", ["[a]", "{a: 1}"])
+def test_a_list_names_no_run_and_the_line_that_works_does(value):
+    with pytest.raises(UserError, match="experiment takes one text") as caught:
+        load_config([*TINY, f"experiment={value}"])
+    (argument,) = shlex.split(str(caught.value).split("a text: ")[1])
+    assert load_config([*TINY, argument]).command.experiment == value
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\tb", "a\x00b", os.fsdecode(b"caf\xe9")])
+def test_a_name_that_cannot_be_shown_is_refused(name):
+    with pytest.raises(UserError, match=r"experiment (is|takes)|cannot be read"):
+        load_config([*TINY, assignment("experiment", name)])
+
+
+def test_a_folder_for_a_checkpoint_is_answered_with_what_it_holds(tmp_path):
+    with pytest.raises(UserError, match=r"is a folder, not a checkpoint$"):
+        load_config([*TINY, f"checkpoint={tmp_path}"])
+    (tmp_path / "nn").mkdir()
+    (tmp_path / "nn" / "last.pth").touch()
+    with pytest.raises(UserError, match=rf"is a folder, not a checkpoint; it holds checkpoint={tmp_path}/nn/last.pth$"):
+        load_config([*TINY, f"checkpoint={tmp_path}"])
+
+
+def test_what_follows_is_checked_before_the_training(tmp_path):
+    """The second stage's folder would have a name of more than a hundred letters."""
+    outcome = call(tmp_path, *TINY, "task=ResDexHyper", "objects=starter", f"experiment={'n' * 98}")
+    assert_one_sentence(outcome, "experiment is", "_stage2")
+    assert list(tmp_path.iterdir()) == []

@@ -28,8 +28,9 @@ from scipy.spatial.transform import Rotation
 
 from resdex_tasks.factory import make_objects
 from resdex_tasks.hand.shadow_hand import PALM_CENTRE
+from resdex_tasks.objects.dexgraspnet.lists import SCALES, read_object_list
 from resdex_tasks.objects.dexgraspnet.restricted_pickle import read_object_items
-from resdex_tasks.objects.dexgraspnet.source import SCALES, read_dexgraspnet, read_object_list
+from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
 from resdex_tasks.objects.object_set import GraspObject
 from resdex_tasks.utils.config_reader import shown
 from resdex_tasks.utils.errors import UserError
@@ -140,6 +141,11 @@ LISTS = {
     "strings": f"object_code_list: [{CODE}, core/pot-1]",
     "the method's": f"object_code_list:\n- {CODE}: [0.06]\n- core/pot-1: [0.08]\n- {CODE}: [0.08]",
     "dictionary": f"object_code_dict: {{{CODE}: [0.06, 0.08], core/pot-1: [0.08]}}",
+    "bare": f"{CODE}:\n- 0.06\n- 0.08\ncore/pot-1:\n- 0.08",
+    "bare list": f"- {CODE}\n- core/pot-1",
+    "pasted lines": f"    '{CODE}':[0.06],\n    'core/pot-1':[0.08],\n    '{CODE}':[0.08],\n",
+    "pasted results": f"    '{CODE}':[0.06, 0.08],[0.9, 1.0],\n\n# new\n    'core-pot-1':[0.08],[0.998],  # good\n",
+    "with a mark": f"\ufeffobject_code_dict: {{{CODE}: [0.06, 0.08], core/pot-1: [0.08]}}",
     "below env": f"env:\n  object_code_dict: {{'{CODE}': [0.06, 0.08], 'core-pot-1': [0.08]}}",
 }
 
@@ -152,11 +158,25 @@ def test_object_lists_of_every_kind(root, content):
     path = root / "train_set.yaml"
     path.write_text(content)
     expected = {CODE: [0.06, 0.08], "core/pot-1": [0.08]}
-    if "[0.0" not in content:
+    if "0.0" not in content:
         expected = {key: [0.08] for key in expected}
     assert read_object_list(path, [0.08]) == expected
     names = [f"{code}@{scale:g}" for code, scales in expected.items() for scale in scales]
     assert read_dexgraspnet(root, object_list=path).names == names
+
+
+def test_entries_that_are_there_twice_are_said(root):
+    path = root / "list.yaml"
+    for content in (f"{CODE}: [0.06, 0.08]\n{CODE}: [0.08, 0.1]", f"'{CODE}':[0.06, 0.08, 0.08],\n'{CODE}':[0.1],"):
+        path.write_text(content)
+        said = []
+        assert read_object_list(path, [0.08], said.append) == {CODE: [0.06, 0.08, 0.1]}
+        assert said == [f"{path} lists {CODE}@0.08 repeatedly; each counts once"]
+    path.write_text("\n".join(f"- core/pot-{i % 9}" for i in range(18)))
+    said = []
+    assert len(read_object_list(path, [0.08], said.append)) == 9
+    names = "core/pot-0@0.08, core/pot-1@0.08, core/pot-2@0.08 and 6 more"
+    assert said == [f"{path} lists {names} repeatedly; each counts once"]
 
 
 def test_listed_objects_that_are_not_there_are_left_out(root):
@@ -173,7 +193,10 @@ def test_listed_objects_that_are_not_there_are_left_out(root):
         ("object_code_list: [", "list.yaml"),
         ("objects: [core/crate-0]", "object_code_list"),
         ("object_code_list: []", "list.yaml"),
-        ("- core/crate-0", "list.yaml"),
+        ("just words", "list.yaml"),
+        ("    'core/crate-0':[0.07],", "core/crate-0.*0.07"),
+        ("core/crate-0: {a: 1}", "core/crate-0"),
+        ("? [core, crate]\n: [0.08]", "list.yaml"),
         ("object_code_list: [7]", "list.yaml has the object 7"),
         ("object_code_list: [crate]", "'crate'"),
         ("object_code_list: [../../etc]", "'../../etc'"),

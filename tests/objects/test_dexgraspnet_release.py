@@ -22,7 +22,8 @@ from scipy.spatial.transform import Rotation
 
 from resdex_tasks.hand.geometry import hand_hull
 from resdex_tasks.objects.dexgraspnet.files import MAX_DEPTH
-from resdex_tasks.objects.dexgraspnet.source import SCALES, read_dexgraspnet
+from resdex_tasks.objects.dexgraspnet.lists import SCALES
+from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
 from resdex_tasks.objects.geometry.convex import mass_centre
 
 

@@ -1,5 +1,10 @@
 """`python -m runners.objects`: what it prints, draws and refuses."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
@@ -131,3 +136,23 @@ def test_bad_input_gives_one_sentence(capsys, tmp_path, monkeypatch, argv, culpr
     status, _, err = call(capsys, *argv)
     assert status == 2 and culprit in err and err.startswith("error: ") and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly():
+    """`... | head -1`: the pipe is closed before all is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "runners.objects", "list", "objects=starter"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (0, b"")
+
+
+def test_the_tool_calls_itself_as_it_was_called(capsys):
+    with pytest.raises(SystemExit):
+        tool.main(["--help"])
+    assert capsys.readouterr().out.startswith("usage: python -m runners.objects")

@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import shlex
 import shutil
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,8 @@ from runners.policies.checkpoint import (
     find_checkpoint,
     shipped_policies,
 )
+from runners.policies.experts import stack_experts
+from runners.policies.policy import Policy
 
 EVALUATION = ("scale=cpu", "sim=mujoco", "sim.numThreads=1", "task.env.episodeLength=6", "episodes_per_object=2")
 
@@ -58,7 +62,10 @@ SPEC = PolicySpec("base", layout("base"), {"name": "actor_critic", "mlp": {"unit
 def some_checkpoint(**changes):
     """A checkpoint of a training, made of nothing."""
     made_by = MadeBy("python train.py", 1, {"torch": "2"})
-    whole = Checkpoint(SPEC, {"w": torch.ones(2)}, made_by, {"name": "ResDexBase"}, {}, ("box",), {}, {"last_lr": 1e-3})
+    task = {"name": "ResDexBase", "env": {}}
+    whole = Checkpoint(
+        SPEC, {"w": torch.ones(2)}, made_by, task, {}, ("box",), {}, encoder="", training={"last_lr": 1e-3}
+    )
     return replace(whole, **changes)
 
 
@@ -230,12 +237,175 @@ def test_an_incomplete_checkpoint_names_what_it_lacks(tmp_path, key):
         Checkpoint.read(tmp_path / "part.pth")
 
 
-@pytest.mark.parametrize("change", [{"spec": 3}, {"spec": {"observation": "base"}}, {"made_by": None}, {"objects": 1}])
-def test_a_checkpoint_with_strange_parts_is_refused(tmp_path, change):
-    some_checkpoint().write(tmp_path / "whole.pth")
-    torch.save({**torch.load(tmp_path / "whole.pth", weights_only=True), **change}, tmp_path / "strange.pth")
-    with pytest.raises(UserError, match=r"strange\.pth is an incomplete checkpoint"):
-        Checkpoint.read(tmp_path / "strange.pth")
+def keys_of(values, *path):
+    """The path of every key of nested mappings, the outer ones first."""
+    for key, value in values.items():
+        yield (*path, key)
+        if isinstance(value, dict):
+            yield from keys_of(value, *path, key)
+
+
+def changed_at(values, path, change):
+    """A copy of nested mappings, with `change(mapping, key)` made at a path."""
+    copied = dict(values)
+    if len(path) == 1:
+        change(copied, path[0])
+    else:
+        copied[path[0]] = changed_at(copied[path[0]], path[1:], change)
+    return copied
+
+
+WHOLE = list(keys_of(
+    {
+        "spec": {"observation": 0, "observation_layout": 0, "network": 0, "normalize_input": 0, "normalize_value": 0},
+        "made_by": {"command": 0, "seed": 0, "versions": 0, "iterations": 0, "steps": 0, "success": 0, "teacher": 0},
+        "weights": 0, "task": {"name": 0, "env": 0}, "sim": 0, "objects": 0, "object_source": 0, "encoder": 0,
+        "training": 0, "format": 0,
+    }
+))  # fmt: skip
+OTHER_TYPES = [None, 3, -1.5, True, "text", [], ["a", 1], {}, {"a": 1}, {1: 2}, torch.zeros(2)]
+
+
+def used(path):
+    """Everything that a file is read for, but playing: UserError is the only answer to what does not do."""
+    try:
+        checkpoint = Checkpoint.read(path)
+        Policy.load(checkpoint)
+        checkpoint.check_fits(SPEC)
+        stack_experts([checkpoint])
+    except UserError as error:
+        assert "\n" not in str(error)
+        return str(error)
+    return ""
+
+
+def write_changed(path, tmp_path, change):
+    source = tmp_path / "whole.pth"
+    some_checkpoint(made_by=MadeBy("c", 1, {"torch": "2"}, teacher={"name": "t", "id": "1"})).write(source)
+    torch.save(changed_at(torch.load(source, weights_only=True), path, change), tmp_path / "strange.pth")
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=".".join)
+def test_a_checkpoint_without_one_of_its_keys_is_one_sentence(tmp_path, path):
+    write_changed(path, tmp_path, dict.__delitem__)
+    said = used(tmp_path / "strange.pth")
+    if path not in (("encoder",), *(("made_by", key) for key in ("iterations", "steps", "success", "teacher"))):
+        assert "strange.pth" in said and (path[-1] in said or path == ("format",))
+
+
+@pytest.mark.parametrize("value", OTHER_TYPES, ids=repr)
+@pytest.mark.parametrize("path", WHOLE, ids=".".join)
+def test_a_checkpoint_with_another_value_is_taken_or_one_sentence(tmp_path, path, value):
+    write_changed(path, tmp_path, lambda values, key: values.update({key: value}))
+    said = used(tmp_path / "strange.pth")
+    if isinstance(value, torch.Tensor):
+        assert "strange.pth" in said and (path[-1] in said or path == ("format",))
+
+
+@pytest.mark.parametrize("value", OTHER_TYPES, ids=repr)
+def test_a_base_policy_whose_network_is_strange_is_one_sentence(tmp_path, value):
+    state = torch.load(find_checkpoint("base_box"), weights_only=True)
+    for path in keys_of(state["spec"], "spec"):
+        for change in (dict.__delitem__, lambda values, key: values.update({key: value})):
+            torch.save(changed_at(state, path, change), tmp_path / "strange.pth")
+            used(tmp_path / "strange.pth")
+
+
+@pytest.mark.parametrize("value", OTHER_TYPES, ids=repr)
+def test_a_hyper_policy_whose_experts_are_strange_is_one_sentence(tmp_path, value):
+    state = torch.load(find_checkpoint("hyper_stage2"), weights_only=True)
+    experts = state["spec"]["network"]["experts"]
+    for path in [("spec", "network", "experts"), *(("spec", "network", "experts", key) for key in experts)]:
+        torch.save(changed_at(state, path, lambda values, key: values.update({key: value})), tmp_path / "strange.pth")
+        used(tmp_path / "strange.pth")
+
+
+@pytest.mark.slow
+def test_a_training_state_that_lacks_something_resumes_or_is_one_sentence(resumable, tmp_path):
+    """Each key of the agent's state taken away, or another value for it: no traceback, and the run's files stay."""
+    last = resumable / "nn" / "last.pth"
+    state = torch.load(last, weights_only=True)
+    # of the optimizer's parameters, one stands for all
+    paths = [
+        path for path in keys_of(state["training"], "training") if all(not key for key in path if type(key) is int)
+    ]
+    before, refused = files(tmp_path / "runs"), 0
+    assert len(paths) > 20
+    changes = (dict.__delitem__, lambda v, key: v.update({key: "text"}), lambda v, key: v.update({key: None}))
+    for number, path in enumerate(paths[::3]):
+        torch.save(changed_at(state, path, changes[number % 3]), tmp_path / "strange.pth")
+        outcome = call(tmp_path, *TINY, "checkpoint=strange.pth", "experiment=again", "max_iterations=3")
+        assert "Traceback" not in outcome.err, path
+        if outcome.status:
+            refused += 1
+            assert_one_sentence(outcome, "strange.pth")
+            assert not (tmp_path / "runs" / "again").exists(), path
+        shutil.rmtree(tmp_path / "runs" / "again", ignore_errors=True)
+    assert refused > 4
+    assert files(tmp_path / "runs") == before
+
+
+# Damaged files, and weights that are no numbers
+
+
+def flipped(content, entry):
+    """The bytes of a file with one of a stored part turned, as a bad disk does: the zip's directory is as it was."""
+    head = entry.header_offset
+    names = int.from_bytes(content[head + 26 : head + 28], "little") + int.from_bytes(
+        content[head + 28 : head + 30], "little"
+    )
+    damaged = bytearray(content)
+    damaged[head + 30 + names + entry.file_size // 2] ^= 0x7F
+    return bytes(damaged)
+
+
+READERS = {
+    "checkpoint": ("base_box", Checkpoint.read),
+    "expert": ("zoo_expert_1_remote-0029", lambda path: stack_experts([Checkpoint.read(path)])),
+    "encoder": ("object_encoder", lambda path: read_encoder(str(path))),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_file_with_a_turned_byte_is_refused(tmp_path, kind):
+    name, read = READERS[kind]
+    content = (checkpoints.CHECKPOINT_DIR / f"{name}.pth").read_bytes()
+    path = tmp_path / "damaged.pth"
+    with zipfile.ZipFile(checkpoints.CHECKPOINT_DIR / f"{name}.pth") as archive:
+        parts = [entry for entry in archive.infolist() if entry.file_size > 64]
+        for entry in parts[:: max(1, len(parts) // 6)]:
+            path.write_bytes(flipped(content, entry))
+            with pytest.raises(UserError, match=r"damaged\.pth is damaged: the checksum"):
+                read(path)
+    path.write_bytes(content)
+    read(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("kind", READERS)
+def test_weights_that_are_no_numbers_are_not_read(tmp_path, kind, value):
+    name, read = READERS[kind]
+    state = torch.load(checkpoints.CHECKPOINT_DIR / f"{name}.pth", weights_only=True)
+    weight = next(key for key, tensor in state["weights"].items() if tensor.dim() == 2)
+    state["weights"][weight][1, 2] = value
+    torch.save(state, tmp_path / "spoilt.pth")
+    with pytest.raises(UserError, match=rf"spoilt\.pth is damaged: its weight {weight} holds nan or infinity"):
+        read(tmp_path / "spoilt.pth")
+
+
+def test_weights_that_are_no_numbers_are_not_written(tmp_path):
+    some_checkpoint().write(tmp_path / "last.pth")
+    before = files(tmp_path)
+    with pytest.raises(UserError, match=r"last\.pth is not written: its weight w holds nan"):
+        some_checkpoint(weights={"w": torch.tensor([1.0, float("nan")])}).write(tmp_path / "last.pth")
+    assert files(tmp_path) == before
+
+
+@pytest.mark.slow
+def test_another_number_of_threads_goes_on_with_the_same_episodes(resumable, tmp_path):
+    outcome = call(tmp_path, *TINY, "checkpoint=runs/run/nn/last.pth", "max_iterations=3", "sim.numThreads=2")
+    assert outcome.status == 0, outcome.err
+    assert "episodes start again" not in outcome.out
 
 
 @given(st.data())
@@ -377,7 +547,7 @@ def test_a_checkpoint_describes_itself(trained):
     assert checkpoint.sim["name"] == "mujoco"
     assert checkpoint.objects == ("box",) and checkpoint.object_source["source"] == "starter"
     assert made_by.seed == 42
-    assert made_by.command == " ".join(["python train.py", *TINY, "experiment=run"])
+    assert shlex.split(made_by.command) == ["python", "train.py", *TINY, "experiment=run"]
     assert made_by.versions["torch"] == torch.__version__
     assert {"python", "rl_games", "numpy", "mujoco"} <= set(made_by.versions)
     assert (made_by.iterations, made_by.steps) == (2, 2 * 4 * 4)

@@ -5,20 +5,14 @@ method, or all that the folder has.
 """
 
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
-
-import yaml
+from typing import Callable, Dict, Optional, Sequence, Tuple, Union
 
 from resdex_tasks.objects.dexgraspnet.files import open_layout
+from resdex_tasks.objects.dexgraspnet.lists import checked_code, checked_scales, read_object_list
 from resdex_tasks.objects.loading import gather
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.utils.disk_cache import ArrayCache
-from resdex_tasks.utils.errors import UserError, one_line
-
-SCALES = (0.06, 0.08, 0.10, 0.12, 0.15)
-"""The sizes at which the data has grasps: metres per unit of the meshes."""
-
-LIST_KEYS = ("object_code_list", "object_code_dict")
+from resdex_tasks.utils.errors import UserError
 
 
 def read_dexgraspnet(
@@ -53,18 +47,18 @@ def read_dexgraspnet(
     """
     if objects is not None and object_list is not None:
         raise UserError("objects.objects and objects.objectList both say which objects to read; set one of them")
-    scales = _checked_scales(scales, "objects.scales")
+    scales = checked_scales(scales, "objects.scales")
     layout = open_layout(Path(root).expanduser(), max_rest_height, ArrayCache(cache, "dexgraspnet"))
 
     scales_of: Dict[str, Sequence[float]]
     if object_list is not None:
-        scales_of = read_object_list(object_list, scales)
+        scales_of = read_object_list(object_list, scales, report)
     else:
         present = layout.codes()
         if objects is None:
             scales_of = dict.fromkeys(present, scales)
         else:
-            scales_of = {_checked_code(code, "objects.objects"): scales for code in objects}
+            scales_of = {checked_code(code, "objects.objects"): scales for code in objects}
             missing = [code for code in scales_of if code not in set(present)]
             if missing:
                 raise UserError(f"objects.objects has '{missing[0]}', of which {layout.grasp_root} has no grasps")
@@ -81,64 +75,6 @@ def read_dexgraspnet(
         return GraspObject(name, _category(code), split, pieces, proposals, layout.shape_code(code, scale))
 
     return gather(list(chosen), build, root, report)
-
-
-def read_object_list(path: Union[str, Path], scales: Sequence[float]) -> Dict[str, Sequence[float]]:
-    """Code -> scales from a yaml file of the method or of UniDexGrasp.
-
-    Its key `object_code_list` or `object_code_dict`, at the top or below `env`, holds a list or a dictionary. The entry
-    of one object is "<code>", which takes `scales`, or "<code>: [<scale>, ...]"; a code may appear again with other
-    scales.
-
-    Raises:
-        UserError: the file or an entry cannot be used; the message names it.
-    """
-    path = Path(path).expanduser()
-    try:
-        # the C loader takes a tenth of the time for the thousands of lines of the real lists
-        content = yaml.load(path.read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read the object list {path}: {one_line(error)}") from error
-    entries = _entries(content)
-    if not isinstance(entries, (list, dict)) or not entries:
-        raise UserError(f"{path} has no {' or '.join(LIST_KEYS)} with objects in it")
-    pairs: List[Tuple[Any, Any]] = []
-    for entry in [entries] if isinstance(entries, dict) else entries:
-        pairs += entry.items() if isinstance(entry, dict) else [(entry, None)]
-    found: Dict[str, List[float]] = {}
-    for code, its in pairs:
-        code = _checked_code(code, f"the object list {path}")
-        its = scales if its is None else _checked_scales(its, f"'{code}' in the object list {path}")
-        known = found.setdefault(code, [])
-        known += [scale for scale in its if scale not in known]
-    return dict(found)
-
-
-def _entries(content: Any) -> Any:
-    if isinstance(content, dict):
-        for holder in (content, content.get("env")):
-            for key in LIST_KEYS:
-                if isinstance(holder, dict) and holder.get(key) is not None:
-                    return holder[key]
-    return None
-
-
-def _checked_scales(scales: Any, where: str) -> List[float]:
-    if not isinstance(scales, (list, tuple)) or not scales:
-        raise UserError(f"{where} is {scales!r}; it must be a list of scales such as [{SCALES[0]:g}]")
-    for scale in scales:
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or scale not in SCALES:
-            raise UserError(f"{where} has the scale {scale!r}; the scales are {', '.join(map(str, SCALES))}")
-    return list(dict.fromkeys(float(scale) for scale in scales))
-
-
-def _checked_code(code: Any, where: str) -> str:
-    """The code as "<group>/<object>"."""
-    if isinstance(code, str):
-        group, slash, obj = code.partition("/") if "/" in code else code.partition("-")
-        if group and slash and obj and "/" not in obj and ".." not in (group, obj):
-            return f"{group}/{obj}"
-    raise UserError(f"{where} has the object {code!r}; a code is <group>/<object>, such as core/mug-8570")
 
 
 def _category(code: str) -> str:

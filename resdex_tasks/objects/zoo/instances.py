@@ -6,7 +6,7 @@ from typing import List, Optional, Tuple
 import numpy as np
 from numpy.random import Generator
 
-from resdex_tasks.objects.dexgraspnet.source import SCALES
+from resdex_tasks.objects.dexgraspnet.lists import SCALES
 from resdex_tasks.objects.geometry.convex import mass_centre, quick_convex_piece
 from resdex_tasks.objects.geometry.placements import MAX_ABOVE_FRAME, MAX_REST_HEIGHT, LyingPose, lying_poses
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject

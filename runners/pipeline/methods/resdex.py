@@ -58,7 +58,7 @@ def run(settings: PipelineSettings) -> Path:
         TrainingStopped, KeyboardInterrupt: Ctrl-C.
     """
     kind = {"pipeline": settings.pipeline, "objects": _check_configurations(settings)}
-    with Workspace(Path(settings.out), kind) as workspace:
+    with Workspace(Path(settings.out).expanduser(), kind) as workspace:
         method = ResDexPipeline(settings, workspace)
         experts = [method.base_expert(i, group) for i, group in enumerate(method.clusters)]
         stage1 = method.hyper_policy("stage1", "ResDexHyper", experts)
@@ -397,8 +397,8 @@ def _with_file_hashes(config: Mapping[str, Any]) -> Dict[str, Any]:
     """The configuration of objects, without what makes their codes, and with hashes for the files that it names."""
     out = {key: value for key, value in config.items() if key not in ("codes", "cache")}
     for key in ("proposals", "objectList"):
-        if isinstance(out.get(key), str) and Path(out[key]).is_file():
-            out[key] = file_hash(Path(out[key]))
+        if isinstance(out.get(key), str) and Path(out[key]).expanduser().is_file():
+            out[key] = file_hash(Path(out[key]).expanduser())
     return out
 
 
