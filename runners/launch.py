@@ -112,8 +112,8 @@ def _train(config: RunConfig, objects: Optional[ObjectSet] = None) -> None:
         else:
             _evaluate(following, None if on_splits else result.objects)
         if config.mixes:
-            following = Overrides().having({"task": VISION, "teacher": str(result.last)})
-            print(f"what follows: {following.command()}")
+            then = Overrides().having({"task": VISION, "teacher": str(result.last)})
+            print(f"what follows: {then.command()}")
 
 
 def _check_what_follows(config: RunConfig) -> None:
