@@ -221,6 +221,8 @@ class ResDexAgent(A2CAgent):
         first = self.global_rank == 0
         if not same or not first:
             state["env_state"] = None  # the other GPUs' episodes are their own: they start again
+        if state["env_state"] is not None:
+            _check_alike(state["env_state"], self.vec_env.get_env_state(), "env_state")
         self.set_full_state_weights({**state, "model": checkpoint.weights})
         self._check_optimizer()
         self.last_lr = float(state["last_lr"])
@@ -251,6 +253,20 @@ class ResDexAgent(A2CAgent):
                 for name in ("exp_avg", "exp_avg_sq") if state else ():
                     if state[name].shape != parameter.shape or not bool(state[name].isfinite().all()):
                         raise ValueError("its optimizer's moments are not those of its weights")
+
+
+def _check_alike(theirs: Any, ours: Any, where: str) -> None:
+    """ValueError where the environments' state is not of the kind of their present one: it would break a later step."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        for key in ours:
+            if key not in theirs:
+                raise ValueError(f"{where} lacks {key}")
+            _check_alike(theirs[key], ours[key], f"{where}.{key}")
+    elif isinstance(ours, torch.Tensor) and isinstance(theirs, torch.Tensor):
+        if theirs.shape != ours.shape:
+            raise ValueError(f"{where} is of another shape")
+    elif ours is not None and type(theirs) is not type(ours):
+        raise ValueError(f"{where} is of another type")
 
 
 def _comparable(value: Any) -> Any:
