@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.sources import ZooConfig
 from resdex_tasks.utils.errors import UserError
-from resdex_tasks.utils.locks import kept
+from resdex_tasks.utils.locks import handed_on, kept
 from resdex_tasks.utils.overrides import Overrides, called_as
 from resdex_tasks.utils.printing import printable_output, unfailing_output
 from runners.config import RunConfig, load_config
@@ -156,6 +156,7 @@ def _run_in_a_process_of_its_own(config: RunConfig) -> None:
         FollowUpFailed: it ended with another status than 0; it has said why.
     """
     gc.collect()  # this process's simulator, if it is still there, has memory that the next one needs
+    handed_on()
     child = subprocess.Popen([sys.executable, "-m", "runners.launch", *config.overrides])
     # a terminal's Ctrl-C reaches the child, too, which ends in its own time; a SIGTERM is handed on
     waiting = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}

@@ -34,7 +34,7 @@ def owned(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if not _kept:
+        if not _kept and path in _held:
             os.close(_held.pop(path))
 
 
@@ -47,8 +47,13 @@ def kept() -> Iterator[None]:
     finally:
         _kept.pop()
         if not _kept:
-            while _held:
-                os.close(_held.popitem()[1])
+            handed_on()
+
+
+def handed_on() -> None:
+    """Let go of all folders: a process that this one starts goes on in them."""
+    while _held:
+        os.close(_held.popitem()[1])
 
 
 def _locked(folder: Path) -> int:

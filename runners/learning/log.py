@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import socket
 import struct
@@ -20,6 +21,8 @@ FLUSH_INTERVAL = 20.0
 """s: so often what was logged goes to the disk."""
 LARGEST_BACKLOG = 4 * 2**20
 """bytes that wait for a disk that takes none; what comes after them is lost."""
+_NUMBERS = itertools.count()
+"""Of this process's files."""
 COPIES = ("/iter", "/time")
 """Endings of the names under which rl_games logs a curve again by iteration and by seconds, which begin anew at a
 resume: TensorBoard shows every curve by time."""
@@ -33,7 +36,9 @@ class TrainingLog:
     """
 
     def __init__(self, folder: str) -> None:
-        name = f"events.out.tfevents.{time.time_ns() // 10**6}.{os.getpid()}.{socket.gethostname()}"
+        # files are read in the order of their names
+        place = f"{time.time_ns() // 10**6}.{os.getpid()}.{next(_NUMBERS):06d}.{socket.gethostname()}"
+        name = f"events.out.tfevents.{place}"
         self.path = Path(folder) / name
         self._waiting: List[bytes] = []
         self._size, self._written, self._flushed = 0, 0, time.monotonic()

@@ -22,7 +22,6 @@ from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
 from resdex_tasks.utils.mappings import fits, flat
-from resdex_tasks.utils.overrides import shell_argument
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
 
 FORMAT = "resdex-policy-2"
@@ -253,6 +252,10 @@ def find_checkpoint(name: str) -> Path:
             str(path) for pattern in ("nn/*.pth", "*.pth", "*/nn/last.pth") for path in sorted(given.glob(pattern))
         ]
         more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
+        from resdex_tasks.utils.overrides import (
+            shell_argument,
+        )  # and with it Hydra, which a policy that plays needs not
+
         holds = shell_argument("checkpoint", inside[0]) if len(inside) == 1 else f"{', '.join(inside[:3])}{more}"
         raise UserError(f"{name} is a folder, not a checkpoint" + (f"; it holds {holds}" if inside else ""))
     raise UserError(f"no checkpoint {name}; the shipped ones are {', '.join(shipped_policies()) or 'none'}")

@@ -43,7 +43,7 @@ def checkpoint_of(spec, seed=0):
         noise = torch.randn(value.shape, generator=generator, dtype=torch.float64)
         positive = "var" in name or "count" in name
         weights[name] = (0.5 + noise.abs() if positive else 0.3 * noise).to(value.dtype)
-    return Checkpoint(spec, weights, MadeBy("", 1, {}), {}, {}, (), {}, name="random")
+    return Checkpoint(spec, weights, MadeBy("", 1, {}), {"name": "ResDexBase", "env": {}}, {}, (), {}, name="random")
 
 
 def observations(group, count=5, seed=1):

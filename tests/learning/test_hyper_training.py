@@ -261,7 +261,7 @@ def test_what_is_evaluated_after_a_training(overrides, expected):
     "overrides, culprits",
     [
         (("stage1=nowhere.pth",), ("nowhere.pth",)),
-        (("stage1=3",), ("stage1 is 3",)),
+        (("stage1=3",), ("no checkpoint 3",)),
         (("stage1=e0.pth",), ("e0.pth is not a hyper-policy: it holds a 'base' policy",)),
         (("stage1=stage1.pth", "experts=[e0.pth]"), ("stage1.pth mixes 2 experts", "are 1")),
         (("stage1=stage1.pth", "experts=[e1.pth,e0.pth]"), ("stage1.pth holds the experts", "are others")),

@@ -444,7 +444,8 @@ def test_every_shipped_policy_is_of_this_format_and_holds_no_training():
     for name in shipped_policies():
         checkpoint = Checkpoint.read(name)
         assert checkpoint.training is None and checkpoint.made_by.iterations > 0
-        assert (checkpoint.spec.experts is None) == (checkpoint.spec.observation == "base")
+        assert (checkpoint.spec.experts is None) == (checkpoint.spec.observation != "full")
+        assert bool(checkpoint.made_by.teacher) == (checkpoint.spec.observation == "vision")
 
 
 # A file is read once
