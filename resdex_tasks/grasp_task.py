@@ -310,12 +310,9 @@ class GraspTask:
 
     def seen_points(self, env_id: int) -> Optional[Tensor]:
         """The cloud (P, 3) that was observed last in an environment, m, in the world frame; None without clouds."""
-        if CLOUD not in self.obs:
+        if self.clouds is None or CLOUD not in self.obs:
             return None
-        points = self.obs[CLOUD][env_id]
-        if self.config.vision.frame == "world":
-            return points
-        return rotate_yaw(points, self.yaw[env_id].cos(), self.yaw[env_id].sin())
+        return self.clouds.in_world(self.obs[CLOUD][env_id], self.yaw[env_id])
 
     def health(self) -> Health:
         """What went wrong so far."""

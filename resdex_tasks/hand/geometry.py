@@ -135,6 +135,8 @@ class _Link(NamedTuple):
     position: Tensor
     rotation: Tensor
     cross: Tensor
+    cross_twice: Tensor
+    """`cross` @ `cross`"""
     centres: Tensor
     """(S, 3) m"""
 
@@ -150,10 +152,11 @@ class Chain:
         def tensor(values: np.ndarray) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
 
-        self._links = [
-            _Link(b.parent, b.joint, tensor(b.position), tensor(b.rotation), tensor(b.cross), tensor(shape.centres))
-            for b, shape in zip(_bodies(), shapes)
-        ]
+        def link(body: _Body, shape: _Shape) -> _Link:
+            position, rotation, cross = map(tensor, (body.position, body.rotation, body.cross))
+            return _Link(body.parent, body.joint, position, rotation, cross, cross @ cross, tensor(shape.centres))
+
+        self._links = [link(body, shape) for body, shape in zip(_bodies(), shapes)]
 
     def __call__(self, joint_pos: Tensor) -> Tensor:
         """(P, S, 3) in the palm's frame, of joint positions (P, 22), rad."""
@@ -167,15 +170,15 @@ class Chain:
         turns: List[Tensor] = []
         places: List[Tensor] = []
         sines, rests = joint_pos.sin()[..., None, None], (1 - joint_pos.cos())[..., None, None]
+        one = torch.eye(3, dtype=self._links[0].position.dtype, device=self._links[0].position.device)
         for link in self._links:
-            one = torch.eye(3, dtype=link.position.dtype, device=link.position.device)
             if link.parent < 0:
                 turn, place = one.expand(len(joint_pos), 3, 3), link.position.new_zeros(len(joint_pos), 3)
             else:
                 above = turns[link.parent]
                 place = places[link.parent] + above @ link.position
                 # Rodrigues' formula
-                own = one + sines[:, link.joint] * link.cross + rests[:, link.joint] * (link.cross @ link.cross)
+                own = one + sines[:, link.joint] * link.cross + rests[:, link.joint] * link.cross_twice
                 turn = above @ (link.rotation @ own)
             turns.append(turn)
             places.append(place)

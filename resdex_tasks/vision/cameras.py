@@ -39,8 +39,6 @@ class CameraClouds(ObjectClouds):
     ) -> None:
         candidates = min(CANDIDATES * config.num_points, config.pool_points)
         super().__init__(objects, config, num_envs, device, seed, candidates)
-        self._normals = torch.from_numpy(self.pools.normals).to(device)
-        self._hidden = torch.from_numpy(self.pools.hidden).to(device)
         self._directions = torch.tensor(DIRECTIONS, dtype=torch.float32, device=device)
         self._centre = torch.tensor([0.0, 0.0, TABLE_HEIGHT], device=device)
         self.eyes = torch.tensor(config.camera.eyes, device=device) + self._centre
@@ -80,10 +78,10 @@ class CameraClouds(ObjectClouds):
         """(N, C, K) bool"""
         pose, index = sim.state().object[:, None], sim.object_index[:, None]
         eyes = quat_rotate(quat_conjugate(pose[..., 3:7]), self.eyes - pose[..., :3])  # (N, C, 3), object's frame
-        points, normals = self._pool[index, self._drawn], self._normals[index, self._drawn]
+        points, normals = (table[index, self._drawn] for table in (self.pools.points, self.pools.normals))
         behind = eyes @ normals.transpose(1, 2) <= (points * normals).sum(dim=-1)[:, None]
         nearest = (eyes @ self._directions.T).argmax(dim=-1)  # (N, C)
-        return behind | self._hidden[index[..., None], nearest[..., None], self._drawn[:, None]]
+        return behind | self.pools.hidden[index[..., None], nearest[..., None], self._drawn[:, None]]
 
     def get_state(self) -> Dict[str, Tensor]:
         """For checkpoints."""

@@ -28,13 +28,13 @@ CACHE_VERSION = "clouds 2"
 class Pools(NamedTuple):
     """Points of every object of a set, in its frame."""
 
-    points: np.ndarray
-    """(objects, pool_points, 3) float32 m"""
-    hidden: np.ndarray
+    points: Tensor
+    """(objects, pool_points, 3) m"""
+    hidden: Tensor
     """(objects, directions, pool_points) bool: whether the object itself hides a point from far away in one of
     `occlusion.DIRECTIONS`; no directions where this is not asked for."""
-    normals: np.ndarray
-    """(objects, pool_points, 3) float32, outwards; no points where this is not asked for."""
+    normals: Tensor
+    """(objects, pool_points, 3), outwards; no points where this is not asked for."""
 
 
 class ObjectClouds:
@@ -66,7 +66,6 @@ class ObjectClouds:
         self.config = config
         self.generator = torch.Generator(device=device).manual_seed(seed)
         self.pools = cached_pools(objects, config, device)
-        self._pool = torch.from_numpy(self.pools.points).to(device)
         self._drawn = torch.arange(seen_points or config.num_points, device=device).repeat(num_envs, 1)
 
     def draw(self, env_ids: Tensor) -> None:
@@ -83,12 +82,18 @@ class ObjectClouds:
     def world_points(self, sim: GraspSim) -> Tensor:
         """(N, K, 3) m, of the objects as they are now, in the world frame: all points that an episode knows of."""
         pose = sim.state().object[:, None]
-        return quat_rotate(pose[..., 3:7], self._pool[sim.object_index[:, None], self._drawn]) + pose[..., :3]
+        return quat_rotate(pose[..., 3:7], self.pools.points[sim.object_index[:, None], self._drawn]) + pose[..., :3]
 
     def _in_frame(self, points: Tensor, yaw: Tensor) -> Tensor:
         if self.config.frame == "world":
             return points
         return rotate_yaw(points, yaw.cos()[:, None], -yaw.sin()[:, None])
+
+    def in_world(self, points: Tensor, yaw: Tensor) -> Tensor:
+        """Observed points (..., P, 3), m, in the world frame; yaw: (...) of the yaw-aligned frame, rad."""
+        if self.config.frame == "world":
+            return points
+        return rotate_yaw(points, yaw.cos()[..., None], yaw.sin()[..., None])
 
     def get_state(self) -> Dict[str, Tensor]:
         """For checkpoints."""
@@ -129,7 +134,7 @@ def cached_pools(objects: ObjectSet, config: VisionConfig, device: torch.device)
         }
         cache.store(key, stored)
     hidden = np.unpackbits(stored["hidden"], axis=-1, count=config.pool_points).astype(bool)
-    return Pools(stored["points"], hidden, stored["normals"])
+    return Pools(*(torch.from_numpy(part).to(device) for part in (stored["points"], hidden, stored["normals"])))
 
 
 def _samples(obj: GraspObject, config: VisionConfig) -> np.ndarray:

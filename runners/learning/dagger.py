@@ -171,8 +171,7 @@ class ResDexDagger(ResDexAgent):
             losses.append(loss.detach())
             if position is not None:
                 loss = loss + self.config["position_coef"] * (position - batch["object"]).square().sum(dim=1).mean()
-            for parameter in self.model.parameters():
-                parameter.grad = None
+            self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.trancate_gradients_and_step()
         return losses

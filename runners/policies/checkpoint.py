@@ -252,9 +252,8 @@ def find_checkpoint(name: str) -> Path:
             str(path) for pattern in ("nn/*.pth", "*.pth", "*/nn/last.pth") for path in sorted(given.glob(pattern))
         ]
         more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
-        from resdex_tasks.utils.overrides import (
-            shell_argument,
-        )  # and with it Hydra, which a policy that plays needs not
+        # here, as Hydra comes with it, and a policy that plays needs none
+        from resdex_tasks.utils.overrides import shell_argument
 
         holds = shell_argument("checkpoint", inside[0]) if len(inside) == 1 else f"{', '.join(inside[:3])}{more}"
         raise UserError(f"{name} is a folder, not a checkpoint" + (f"; it holds {holds}" if inside else ""))

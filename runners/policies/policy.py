@@ -76,14 +76,11 @@ class Policy:
         """
         if not isinstance(observations, Tensor):
             observations = joined(observations, self.observation)
-        return self.act(observations.to(self.device), clamp)
-
-    def act(self, observation: Tensor, clamp: bool = True) -> PolicyOutput:
-        """The same for joined observations (N, size) on its device."""
-        return self.act_on(observation, self.model.norm_obs(observation), clamp)
+        observations = observations.to(self.device)
+        return self.act_on(observations, self.model.norm_obs(observations), clamp)
 
     def act_on(self, observation: Tensor, normalised: Tensor, clamp: bool = True) -> PolicyOutput:
-        """The same for observations, and as the network's running statistics leave them (both (N, size))."""
+        """The same for joined observations on its device, and as its running statistics leave them (both (N, size))."""
         seen = {"is_train": False, "prev_actions": None, "rnn_states": None, "obs": normalised}
         action, weights = self.model.a2c_network(seen)[0], None
         if self._hyper is not None:

@@ -10,7 +10,7 @@ from typing import List, Optional, Sequence, Union
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.zoo.categories import CATEGORIES
 from resdex_tasks.objects.zoo.instances import build_instance
-from resdex_tasks.objects.zoo.splits import LARGE, in_turn, parse_name, split_names
+from resdex_tasks.objects.zoo.splits import LARGE, in_turn, parse_name, small_name, split_names
 from resdex_tasks.utils.errors import UserError
 
 SIZES = {"small": ("",), "large": (LARGE,), "both": ("", LARGE)}
@@ -55,10 +55,7 @@ def zoo_objects(
             names_of = names_of[:count]
         chosen += names_of
     return ObjectSet(
-        [
-            build_instance(*parse_name(name), seed, split_of[name.replace(LARGE, "")], name.endswith(LARGE))
-            for name in chosen
-        ]
+        [build_instance(*parse_name(name), seed, split_of[small_name(name)], name.endswith(LARGE)) for name in chosen]
     )
 
 

@@ -29,9 +29,14 @@ def instance_name(category: str, index: int, large: bool = False) -> str:
     return f"{category}-{index:04d}{LARGE if large else ''}"
 
 
+def small_name(name: str) -> str:
+    """Of an instance, or of the one whose large twin it is."""
+    return name[: -len(LARGE)] if name.endswith(LARGE) else name
+
+
 def parse_name(name: str) -> Tuple[str, int]:
     """Category and index of an instance, large or not."""
-    category, _, index = (name[: -len(LARGE)] if name.endswith(LARGE) else name).rpartition("-")
+    category, _, index = small_name(name).rpartition("-")
     return category, int(index)
 
 
