@@ -22,7 +22,7 @@ from resdex_tasks.utils.errors import UserError
 from runners.evaluation.files import JSON
 from runners.evaluation.summary import EvaluationResult
 from runners.evaluation.tables import residual_table
-from runners.learning.warm_start import shipped_experts
+from runners.policies.experts import shipped_experts
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -31,6 +31,7 @@ from resdex_tasks.utils.paths import CFG_DIR, SHIPPED
 from runners.config.machine import AUTO, automatic_choices, device_of
 from runners.config.rl_games_params import check_params
 from runners.policies.checkpoint import Checkpoint, CheckpointReader, PolicySpec
+from runners.policies.experts import shipped_experts
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
 NEWEST = "newest"
@@ -121,6 +122,16 @@ class RunConfig:
     def one_scene(self) -> bool:
         """Whether a process can make its simulator only once, see `registry.SimulatorEntry`."""
         return simulator_entry(self.sim_name).one_scene
+
+    @property
+    def expert_names(self) -> List[str]:
+        """Base checkpoints of a hyper-policy.
+
+        Raises:
+            UserError: `experts` names no bundle.
+        """
+        named = self.command.experts
+        return shipped_experts(named) if isinstance(named, str) else named
 
     @property
     def mixes(self) -> bool:
@@ -318,10 +329,10 @@ def _check(config: RunConfig) -> None:
         name = getattr(command, key)
         if not name.isprintable():
             raise UserError(f"{key} is {name!a}; a folder's name is of printable characters")
-    if isinstance(command.experts, str) and command.experts != SHIPPED:
-        raise UserError(f"experts is '{command.experts}'; it must be a list of checkpoints: experts=[a.pth,b.pth]")
-    if command.experts != SHIPPED and not config.mixes:
-        raise UserError(f"experts={config.overrides.get('experts')} are for a hyper-policy: task=ResDexHyper")
+    if command.experts != SHIPPED:
+        if not config.mixes:
+            raise UserError(f"experts={config.overrides.get('experts')} are for a hyper-policy: task=ResDexHyper")
+        _ = config.expert_names
     view = config.task.env.observation
     if "cloud" in config.params["network"] and CLOUD not in VIEWS[view]:
         raise UserError(f"task.env.observation is {view}, which has no cloud: train.params.network.cloud needs vision")

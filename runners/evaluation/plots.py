@@ -74,7 +74,7 @@ def weights_heat_map(summary: Summary, path: Path, experts: Optional[Sequence[st
 
 def read_run(folder: Path) -> Dict[str, np.ndarray]:
     """Columns of a run's TensorBoard files: `steps`, `minutes` (the time between a stop and its resume left out), and
-    the success rates `once` and `at_end` of the exploring policy.
+    of the exploring policy the success rates `once` and `at_end` and the `reward` of an episode, all terms together.
 
     Raises:
         UserError: the folder is no run's, or the run logged no success.
@@ -89,11 +89,13 @@ def read_run(folder: Path) -> Dict[str, np.ndarray]:
     if not set(names) <= set(events.Tags()["scalars"]):
         raise UserError(f"{folder} holds no success curve: no scalar success/at_end in {folder / 'summaries'}")
     rows = {name: events.Scalars(name) for name in names}
+    terms = [tag for tag in events.Tags()["scalars"] if tag.startswith("reward/")]
     at_end = rows["success/at_end"]
     gaps = np.diff([e.wall_time for e in at_end], prepend=at_end[0].wall_time)
     gaps[gaps > 60 * max(np.median(gaps), 1e-3)] = 0
     out = {"steps": np.array([e.step for e in at_end]), "minutes": np.cumsum(gaps) / 60}
     out.update({name.split("/")[1]: np.array([e.value for e in rows[name]]) for name in names})
+    out["reward"] = np.sum([[e.value for e in events.Scalars(tag)] for tag in terms], axis=0)
     return out
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 import yaml
 
@@ -13,7 +13,6 @@ from runners.config import NEWEST, RunConfig
 from runners.policies.checkpoint import Checkpoint, PolicySpec
 from runners.policies.experts import ExpertBundle, stack_experts
 
-SHIPPED_EXPERTS = "zoo_expert_*.pth"
 SHIPPED_STAGE1 = "hyper_stage1"
 TEACHERS_SEE = ("base", "full")
 """A teacher knows the state: it has no eyes."""
@@ -51,8 +50,7 @@ def find_warm_start(config: RunConfig) -> WarmStart:
         if inside is not None:
             spec = _with_experts_of(spec, inside, config)
         else:
-            names = shipped_experts() if config.command.experts == SHIPPED else config.command.experts
-            experts = stack_experts([config.read(name) for name in names])
+            experts = stack_experts([config.read(name) for name in config.expert_names])
             spec = replace(spec, network={**spec.network, "experts": experts.spec.plain()})
     for checkpoint in (own, stage1):
         if checkpoint is not None:
@@ -84,8 +82,8 @@ def _with_experts_of(spec: PolicySpec, checkpoint: Checkpoint, config: RunConfig
     if inside is None:
         sees = checkpoint.spec.observation
         raise UserError(f"{checkpoint.name} is not a hyper-policy: it holds a '{sees}' policy without experts")
-    names = config.command.experts
-    if names != SHIPPED:
+    if config.command.experts != SHIPPED:
+        names = config.expert_names
         given = stack_experts([config.read(name) for name in names]).spec
         if given.count != inside.count:
             raise UserError(f"{checkpoint.name} mixes {inside.count} experts; experts={list(names)} are {given.count}")
@@ -114,18 +112,6 @@ def _check_goes_on(checkpoint: Checkpoint, config: RunConfig) -> None:
             f"{checkpoint.name} has done its {done} iterations: a max_iterations above {done} goes on"
             + (f", and task={following} {stage1} is what follows" if following else "")
         )
-
-
-def shipped_experts() -> List[str]:
-    """Names of the shipped base experts, in the order of their clusters.
-
-    Raises:
-        UserError: there are none.
-    """
-    names = [path.stem for path in sorted(CHECKPOINT_DIR.glob(SHIPPED_EXPERTS))]
-    if not names:
-        raise UserError(f"no expert is shipped (checkpoints/{SHIPPED_EXPERTS}); name some with experts=[a.pth,b.pth]")
-    return names
 
 
 def find_stage1(config: RunConfig) -> str:

@@ -1,6 +1,7 @@
 """Base experts out of their checkpoints: checked against each other and stacked for a hyper-policy."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
@@ -10,11 +11,39 @@ from torch import Tensor
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.networks.experts import ExpertsSpec
 from resdex_tasks.observations import CLOUD, SIZES
+from resdex_tasks.shapes.clusters import read_clusters
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.mappings import fits
+from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
 from runners.policies.checkpoint import Checkpoint
 
 ACTOR = "a2c_network.actor_mlp."
+SHIPPED_K = 4
+"""Of the bundle that is meant by `shipped`: the paper's."""
+
+
+def shipped_experts(bundle: str = SHIPPED) -> List[str]:
+    """Names of the shipped base experts of the zoo's k clusters, in the clusters' order.
+
+    Args:
+        bundle: `shipped`, or `shipped_k1` to `shipped_k6`.
+
+    Raises:
+        UserError: there is no such bundle, or its files are missing.
+    """
+    match = re.fullmatch(rf"{SHIPPED}(?:_k([1-6]))?", bundle)
+    if match is None:
+        raise UserError(
+            f"experts is '{bundle}'; it must be a list of checkpoints, experts=[a.pth,b.pth], or {SHIPPED} "
+            f"(k = {SHIPPED_K}), or {SHIPPED}_k1 to {SHIPPED}_k6"
+        )
+    clusters = read_clusters(CHECKPOINT_DIR / f"zoo_clusters_k{match[1] or SHIPPED_K}.yaml").clusters
+    names = [f"zoo_expert_{group.centre}" for group in clusters]
+    missing = next((name for name in names if not (CHECKPOINT_DIR / f"{name}.pth").is_file()), None)
+    if missing is not None:
+        file = CHECKPOINT_DIR / f"{missing}.pth"
+        raise UserError(f"experts={bundle}: there is no {file}; name others with experts=[a.pth,b.pth]")
+    return names
 
 
 @dataclass(frozen=True)

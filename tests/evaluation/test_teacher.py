@@ -252,12 +252,12 @@ def test_a_student_whose_teacher_is_gone_is_evaluated_alone(folder):
 
 @pytest.mark.slow
 def test_another_teacher_can_be_named_and_is_told_from_its_own(folder):
-    outcome, found, _ = evaluated(folder, "teacher=zoo_expert_2_bottle-0035")
+    outcome, found, _ = evaluated(folder, "teacher=zoo_expert_bottle-0035")
     (note,) = notes(outcome)
     assert note == (
-        "note: zoo_expert_2_bottle-0035 is another policy than the teacher that runs/run/nn/last.pth learned from"
+        "note: zoo_expert_bottle-0035 is another policy than the teacher that runs/run/nn/last.pth learned from"
     )
-    assert found.teacher.checkpoint == "zoo_expert_2_bottle-0035"
+    assert found.teacher.checkpoint == "zoo_expert_bottle-0035"
     # the same weights by another name are the same teacher
     (folder / "renamed.pth").write_bytes((folder / "teacher.pth").read_bytes())
     outcome, found, _ = evaluated(folder, "teacher=renamed.pth")

@@ -431,7 +431,7 @@ def test_a_buffer_too_large_for_a_checkpoint_is_left_out_and_filled_anew(watched
 @trains
 @pytest.mark.parametrize(
     "override",
-    ["task.env.vision.numPoints=12", "num_envs=8", "objects.names=[mug]", "teacher=zoo_expert_2_bottle-0035"],
+    ["task.env.vision.numPoints=12", "num_envs=8", "objects.names=[mug]", "teacher=zoo_expert_bottle-0035"],
 )
 def test_a_student_goes_on_with_another_task_or_teacher(tmp_path, override):
     """Of a cloud, any number of points will do."""

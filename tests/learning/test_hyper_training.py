@@ -9,6 +9,7 @@ from helpers.command_line import STAGE1, STAGE2, TINY, assert_one_sentence, call
 
 from resdex_tasks.networks.experts import FrozenExperts
 from resdex_tasks.observations import SIZES, layout
+from resdex_tasks.utils.paths import CHECKPOINT_DIR
 from runners import launch
 from runners.config import load_config
 from runners.learning import vec_env
@@ -369,8 +370,10 @@ def test_experts_mean_nothing_to_a_base_policy(at_experts):
 
 
 def test_without_shipped_experts_the_command_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("runners.learning.warm_start.CHECKPOINT_DIR", tmp_path)
-    assert_one_sentence(tiny(tmp_path, *STAGE1), "no expert is shipped", "experts=[a.pth,b.pth]")
+    for file in CHECKPOINT_DIR.glob("zoo_clusters_k*.yaml"):
+        (tmp_path / file.name).symlink_to(file)
+    monkeypatch.setattr("runners.policies.experts.CHECKPOINT_DIR", tmp_path)
+    assert_one_sentence(tiny(tmp_path, *STAGE1), "zoo_expert_remote-0029.pth", "experts=[a.pth,b.pth]")
 
 
 # A checkpoint knows its task

@@ -361,7 +361,7 @@ def flipped(content, entry):
 
 READERS = {
     "checkpoint": ("base_box", Checkpoint.read),
-    "expert": ("zoo_expert_1_remote-0029", lambda path: stack_experts([Checkpoint.read(path)])),
+    "expert": ("zoo_expert_remote-0029", lambda path: stack_experts([Checkpoint.read(path)])),
     "encoder": ("object_encoder", lambda path: read_encoder(str(path))),
 }
 

@@ -269,7 +269,7 @@ def test_a_shipped_expert_plays_as_on_mujoco(double):
     successes = []
     for sim in ("mujoco", "isaacgym"):
         settings = ["task=ResDexBase", f"sim={sim}", "sim.numThreads=1", "sim_device=cpu", "rl_device=cpu"]
-        jar = ["objects=zoo", "objects.names=[jar-0070]", "checkpoint=zoo_expert_3_jar-0070"]
+        jar = ["objects=zoo", "objects.names=[jar-0070]", "checkpoint=zoo_expert_jar-0070"]
         config = load_config([*settings, *jar])
         task = evaluation_task(config, make_objects(config.objects), 40)
         done = run_episodes(task, Policy.load(config.checkpoint), seed=1)
