@@ -34,6 +34,9 @@ PALM_DOWN_QUAT = (0.5**0.5, 0.0, 0.0, 0.5**0.5)
 PALM_CENTRE = (0.0, -0.02, 0.08)
 """Middle of the palm's face in the palm's frame, m (the official code's palm point)."""
 
+PAD_DIRECTIONS = ((0.0, -1.0, 0.0),) * 4 + ((-1.0, 0.0, 0.0),)
+"""Out of each fingertip's pad, in the frame of its distal body, in the order of `FINGERS`."""
+
 PREGRASP_DEG: Dict[str, float] = {
     "FFJ2": 55, "FFJ1": 45, "FFJ0": 45,
     "MFJ2": 50, "MFJ1": 45, "MFJ0": 45,

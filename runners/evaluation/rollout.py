@@ -8,6 +8,7 @@ from torch import Tensor
 
 from resdex_tasks import rewards
 from resdex_tasks.grasp_task import GraspTask
+from resdex_tasks.hand.opposition import opposed
 from resdex_tasks.utils.threads import simulator_first
 from runners.policies.policy import Policy
 
@@ -26,6 +27,8 @@ class Episodes:
     """(E,) bool: within 5 cm of the goal at some step, the official protocol."""
     success_at_end: Tensor
     """(E,) bool: within 5 cm of the goal at the last step."""
+    opposed: Tensor
+    """(E,) bool: held between thumb and finger one step before the end (`hand.opposition`)."""
     diverged: Tensor
     """(E,) bool: the physics broke down. Such an episode is no success, and `quality` and `weights` mean nothing."""
     quality: Tensor
@@ -48,7 +51,7 @@ class Episodes:
     def joined(parts: List["Episodes"]) -> "Episodes":
         """All episodes of `parts`, in order."""
         weights = [part.weights for part in parts if part.weights is not None]
-        names = ("success_once", "success_at_end", "diverged", "quality")
+        names = ("success_once", "success_at_end", "opposed", "diverged", "quality")
         columns = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
         return Episodes(**columns, weights=torch.cat(weights) if weights else None)
 
@@ -75,6 +78,7 @@ def run_episodes(
     count = n if count is None else count
     flags = ("success_once", "success_at_end", "diverged")
     out = {name: torch.zeros(n, dtype=torch.bool, device=device) for name in flags}
+    grip = torch.zeros(n, dtype=torch.bool, device=device)
     quality, steps = torch.zeros(n, device=device), torch.zeros(n, device=device)
     weights: Optional[Tensor] = None
     running = torch.arange(n, device=device) < count
@@ -94,11 +98,14 @@ def run_episodes(
         for name, values in out.items():
             values[ended] = extras[name][ended]
         running = running & ~done
+        if (running & (task.progress == task.config.episode_length - 1)).any():
+            state = task.sim.state()  # the last step's is the next episode's
+            grip = torch.where(running, opposed(state.fingertips, state.fingertip_wrenches), grip)
         if running.any():
             on_step()
     for name in ("success_once", "success_at_end"):
         out[name] &= ~out["diverged"]
-    columns = {name: values[:count].cpu() for name, values in out.items()}
+    columns = {name: values[:count].cpu() for name, values in {**out, "opposed": grip & ~out["diverged"]}.items()}
     mean_weights = None if weights is None else (weights / steps[:, None])[:count].cpu()
     return Episodes(**columns, quality=quality[:count].cpu(), weights=mean_weights)
 

@@ -32,6 +32,8 @@ class SuccessRow:
     """Of an object."""
     splits: List[str] = field(default_factory=list)
     """Of a category's objects."""
+    opposed: Optional[Estimate] = None
+    """Of the episodes that succeeded at the end: the object was held between thumb and finger (`hand.opposition`)."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,9 @@ class EvaluationResult:
 
 
 def _row(values: Mapping[str, Any]) -> SuccessRow:
-    names = ("success_once", "success_at_end", "quality")
-    return SuccessRow(**{**values, **{key: values[key] and Estimate(**values[key]) for key in names}})
+    names = ("success_once", "success_at_end", "quality", "opposed")
+    estimates = {key: Estimate(**values[key]) for key in names if values.get(key)}
+    return SuccessRow(**{**values, **estimates})
 
 
 def _gap_row(values: Mapping[str, Any]) -> GapRow:
@@ -166,6 +169,7 @@ def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspO
 
     def row(name: str, chosen: Tensor, **more: Any) -> SuccessRow:
         count, sound = int(chosen.sum()), chosen & ~episodes.diverged
+        held = chosen & episodes.success_at_end
         weights = None
         if episodes.weights is not None and sound.any():
             weights = episodes.weights[sound].double().mean(dim=0).tolist()
@@ -177,6 +181,7 @@ def summarise(episodes: Episodes, object_index: Tensor, objects: Sequence[GraspO
             success_at_end=success_rate(episodes.success_at_end[chosen].numpy(), object_index[chosen].numpy()),
             quality=mean(episodes.quality[sound].double().tolist(), object_index[sound].tolist()),
             weights=weights,
+            opposed=mean(episodes.opposed[held].double().tolist(), object_index[held].tolist()),
             **more,
         )
 

@@ -26,7 +26,8 @@ MEASURES = {"success_at_end": "at end", "success_once": "once (official)"}
 """Fields of a `SuccessRow` -> their heads, the headline first."""
 DEFINITIONS = (
     "*Success at the end*: within 5 cm of the goal at the last step. *Once*: at any step, the official protocol. "
-    "95 % intervals, bootstrapped over objects. D = -sum of r_proposal over an episode, lower is better."
+    "95 % intervals, bootstrapped over objects. D = -sum of r_proposal over an episode, lower is better. *Opposed*: "
+    "of the successes at the end, those that hold the object between the thumb and a finger, with the back of neither."
 )
 NONE = "-"
 MANY_OBJECTS = 20
@@ -57,11 +58,12 @@ def rows_table(rows: Sequence[SuccessRow], head: str) -> str:
     """Rows of a summary (objects, categories, splits), one a line: success, D, and the mean weights where there are."""
     k = max((len(row.weights) for row in rows if row.weights), default=0)
     heads = [f"success {words} %" for words in MEASURES.values()]
-    out = [(head, "episodes", *heads, "D", *(f"w{i + 1}" for i in range(k)))]
+    out = [(head, "episodes", *heads, "D", "opposed %", *(f"w{i + 1}" for i in range(k)))]
     for row in rows:
         weights = [f"{w:.2f}" for w in row.weights] if row.weights else [NONE] * k
         name = SPLIT_TITLES.get(row.name, row.name) if head == "split" else row.name
-        shown = (*(percent(getattr(row, measure)) for measure in MEASURES), quality(row.quality))
+        grip = NONE if row.opposed is None else f"{100 * row.opposed.value:.0f}"
+        shown = (*(percent(getattr(row, measure)) for measure in MEASURES), quality(row.quality), grip)
         out.append((name, str(row.episodes), *shown, *weights))
     return markdown_table(out)
 

@@ -53,6 +53,25 @@ def test_final_grasps_are_rendered_at_the_last_step_and_name_the_outcome(monkeyp
     assert clocks[:3] == [LENGTH - 1] * 3
 
 
+def test_of_several_tries_the_one_that_a_person_would_call_a_grasp_is_shown(monkeypatch):
+    tries = [
+        [grasp("a", "missed"), grasp("b"), grasp("c", opposed=True), grasp("d", "dropped", True)],
+        [grasp("a", "missed", True), grasp("b", opposed=True), grasp("c"), grasp("d", "missed")],
+        [grasp("a", "dropped"), grasp("b"), grasp("c"), grasp("d")],
+    ]
+    left, asked = iter(tries), []
+
+    def ends(task, policy, seed, shown):
+        asked.append((seed, list(shown)))
+        return next(left)
+
+    monkeypatch.setattr(gallery, "_ends", ends)
+    best = final_grasps(SimpleNamespace(num_envs=4), Still(), seed=7)
+    assert [best[i] is tries[k][i] for i, k in enumerate((0, 1, 0, 2))] == [True] * 4
+    # no picture is made of what has a grasp already
+    assert asked == [(7, [0, 1, 2, 3]), (8, [0, 1, 3]), (9, [0, 3])]
+
+
 def test_gallery_has_a_row_for_each_object_and_a_column_for_each_policy(tmp_path):
     columns = {
         "k = 1": [grasp("a", "missed"), grasp("b")],

@@ -108,13 +108,22 @@ def test_mixture_weights_are_means_over_the_episodes_that_did_not_diverge(summar
 def test_quality_is_a_mean_with_an_interval_over_the_episodes_that_did_not_diverge():
     never, diverged = torch.zeros(5, dtype=torch.bool), torch.tensor([False, False, False, False, True])
     quality = torch.tensor([1.0, 2.0, 3.0, 10.0, float("nan")])
-    episodes = Episodes(never, never, diverged, quality, weights=None)
+    episodes = Episodes(never, never, never, diverged, quality, weights=None)
     found = summarise(episodes, torch.tensor([0, 0, 0, 1, 3]), FOUR)
     assert [o.name for o in found.objects] == ["a", "b", "d"]  # c had no episode
     assert found.objects[0].quality == mean([1.0, 2.0, 3.0], [0, 0, 0])
     assert found.objects[1].quality == Estimate(10.0, None, None)
     assert found.objects[2].quality is None
     assert found.all.quality == mean([1.0, 2.0, 3.0, 10.0], [0, 0, 0, 1])
+
+
+def test_opposed_grasps_are_counted_among_the_successes_at_the_end():
+    at_end = torch.tensor([True, True, False, True, False])
+    grip = torch.tensor([True, False, True, True, True])
+    episodes = Episodes(at_end, at_end, grip, ~at_end & ~grip, torch.zeros(5), weights=None)
+    found = summarise(episodes, torch.tensor([0, 0, 0, 1, 3]), FOUR)
+    assert [row.opposed and row.opposed.value for row in found.objects] == [0.5, 1.0, None]
+    assert found.all.opposed == mean([1.0, 0.0, 1.0], [0, 0, 1])
 
 
 def test_policy_without_experts_has_no_mixture_weights():

@@ -1,10 +1,13 @@
 """Tables as the paper lays them out, from results made by hand."""
 
+from dataclasses import replace
+
 import pytest
 from helpers.results import cells, result, row
 
 from resdex_tasks.utils.tables import markdown_table
 from runners.evaluation import paper_results as published
+from runners.evaluation.intervals import Estimate
 from runners.evaluation.tables import (
     evaluation_report,
     quality_table,
@@ -84,9 +87,11 @@ def test_table_5_shows_quality_by_k():
 
 
 def test_rows_table_has_columns_for_success_quality_and_mixture_weights():
-    table = cells(rows_table([row("mug", 1, 1, weights=[0.25, 0.75]), row("box", 1, 1)], "category"))
-    assert table[0] == ["category", "episodes", "success at end %", "success once (official) %", "D", "w1", "w2"]
-    assert table[1][5:] == ["0.25", "0.75"] and table[2][5:] == ["-", "-"]
+    mug = replace(row("mug", 1, 1, weights=[0.25, 0.75]), opposed=Estimate(0.5, None, None))
+    table = cells(rows_table([mug, row("box", 1, 1)], "category"))
+    success = ["success at end %", "success once (official) %"]
+    assert table[0] == ["category", "episodes", *success, "D", "opposed %", "w1", "w2"]
+    assert table[1][5:] == ["50", "0.25", "0.75"] and table[2][5:] == ["-", "-", "-"]
 
 
 def test_summary_shows_objects_where_they_are_few_and_categories_where_they_are_many():

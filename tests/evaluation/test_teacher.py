@@ -28,7 +28,7 @@ INDEX = torch.tensor([0, 0, 1, 1, 2, 2])
 def played(at_end, once=None):
     """Episodes of which some succeed, told by 0 and 1; once where not said otherwise as at the end."""
     at_end, once = (torch.tensor(flags, dtype=torch.bool) for flags in (at_end, at_end if once is None else once))
-    return Episodes(once, at_end, torch.zeros_like(once), torch.zeros(len(once)), None)
+    return Episodes(once, at_end, torch.zeros_like(once), torch.zeros_like(once), torch.zeros(len(once)), None)
 
 
 # The gap

@@ -60,9 +60,9 @@ def cells(table: str) -> List[List[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:1] + lines[2:]]
 
 
-def grasp(name: str, outcome: str = "success") -> Grasp:
+def grasp(name: str, outcome: str = "success", opposed: bool = False) -> Grasp:
     """With a grey picture, 80 by 60."""
-    return Grasp(name, outcome, np.full((60, 80, 3), 200, np.uint8))
+    return Grasp(name, outcome, opposed, np.full((60, 80, 3), 200, np.uint8))
 
 
 def write_run(folder: Path, success: Sequence[float]) -> None:
