@@ -20,14 +20,15 @@ from runners.evaluation.tables import teacher_table
 from runners.launch import main as train_main
 from runners.learning.agent import ResDexAgent
 from runners.learning.monitor import TrainingStopped
+from runners.pipeline import objects, trainings
 from runners.pipeline.__main__ import main
-from runners.pipeline.methods import resdex
 from runners.pipeline.workspace import LOCK, LOG, Workspace
 from runners.policies.checkpoint import Checkpoint, MadeBy
 
 TINIER = (
     "pipeline=tiny",
     "out=made",
+    "jobs=1",
     "sim.numThreads=1",
     "num_envs=4",
     "task.env.episodeLength=6",
@@ -49,7 +50,7 @@ TINIER = (
     "task.env.vision.poolPoints=16",
     "vision.train.params.config.updates=2",
 )
-STEPS = ["objects", "test_objects", "codes", "clusters", "expert", "own", "expert", "own", "stage1", "stage2",
+STEPS = ["objects", "test_objects", "codes", "clusters", "expert", "expert", "own", "own", "stage1", "stage2",
          "test_stage1", "test_stage2", "vision_mesh", "test_vision_mesh"]  # fmt: skip
 REPORTED = ("# ResDex with k = 2 experts on 4 objects", "## Success", "## Vision", "## Base experts",
             "test_stage2/gallery.png", "test_vision_mesh/evaluation.md")  # fmt: skip
@@ -196,7 +197,7 @@ def test_rerun_does_and_touches_nothing(whole):
 @pytest.mark.slow
 def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole, tmp_path, monkeypatch):
     """Each kill comes once; the same command resumes each time, and the report is that of the uninterrupted run."""
-    kills, evaluate, log, update = [], resdex.evaluate_checkpoint, Workspace._log, ResDexAgent.update_epoch
+    kills, evaluate, log, update = [], trainings.evaluate_checkpoint, Workspace._log, ResDexAgent.update_epoch
 
     def once(what):
         if what not in kills:
@@ -218,7 +219,7 @@ def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole
         log(self, text)
         once(f"after {text.split()[0]}")
 
-    monkeypatch.setattr(resdex, "evaluate_checkpoint", killed_test)
+    monkeypatch.setattr(trainings, "evaluate_checkpoint", killed_test)
     monkeypatch.setattr(Workspace, "_log", killed_log)
     monkeypatch.setattr(ResDexAgent, "update_epoch", killed_update)
     for calls in range(1, 100):
@@ -256,7 +257,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path, monkeypatch):
     def stopped(config, objects):
         raise TrainingStopped
 
-    monkeypatch.setattr(resdex, "train", stopped)
+    monkeypatch.setattr(trainings, "train", stopped)
     outcome = pipeline(tmp_path)
     assert outcome.status == 130 and outcome.err == ""
     command = outcome.out.splitlines()[-1].split("resumes with: ")[1]
@@ -307,8 +308,8 @@ def replace_work(patch, success):
         )
         write_json(Path(command.runs_dir) / command.experiment / "evaluation.json", result.to_json())
 
-    patch.setattr(resdex, "train", train)
-    patch.setattr(resdex, "evaluate_checkpoint", evaluate_checkpoint)
+    patch.setattr(trainings, "train", train)
+    patch.setattr(trainings, "evaluate_checkpoint", evaluate_checkpoint)
 
 
 @pytest.fixture()
@@ -418,7 +419,7 @@ TESTS = {"test_stage1", "test_stage2", "test_vision_mesh"}
 def test_changed_setting_reruns_what_it_touches(finished, made_by_stand_ins, monkeypatch, change, rerun):
     if change.startswith(("cluster_seed", "objects.count")):  # else the centres may be others
         known = clusters_of(finished)
-        monkeypatch.setattr(resdex, "cluster", lambda *arguments, **settings: known)
+        monkeypatch.setattr(objects, "cluster", lambda *arguments, **settings: known)
     outcome = pipeline(finished, change)
     assert outcome.status == 0, outcome.err
     assert kinds(outcome) == rerun
