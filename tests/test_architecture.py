@@ -59,7 +59,7 @@ ROOT_FILES = {
         "job.py",
         "report.py",
     },
-    "runners/pipeline/methods": {"resdex.py", "unidexgrasp.py", "unidexgrasp_pp.py", "ppo.py"},
+    "runners/pipeline/methods": {"resdex.py", "unidexgrasp.py", "unidexgrasp_pp.py", "ppo.py", "base.py"},
     "runners/viewer": {"film.py", "wall.py"},
 }
 """A new file in one of these rooms is a decision about the house: it is entered here."""

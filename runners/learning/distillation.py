@@ -1,7 +1,7 @@
 """Distillation of specialists into a generalist that sees the state as they do (UniDexGrasp++, Sec. 4.2): DAgger that
 teaches the critic, too, so that PPO can go on from the generalist."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -22,9 +22,29 @@ class _Seen(NamedTuple):
     """(N, 1)"""
 
 
+def returns(
+    rewards: Sequence[Tensor], done: Sequence[Tensor], values: Sequence[Tensor], gamma: float, tau: float
+) -> List[Tensor]:
+    """What the critic should have said at each of T steps: generalised advantage estimation (Schulman et al., 2016).
+
+    Args:
+        rewards: T of (N, 1).
+        done: T of (N, 1), 1 where the step ended the episode.
+        values: T + 1 of (N, 1), the critic's before each step and after the last.
+        tau: the estimation's lambda.
+    """
+    out: List[Tensor] = []
+    advantage = torch.zeros_like(values[0])
+    for reward, ended, value, following in reversed(list(zip(rewards, done, values, values[1:]))):
+        going = 1.0 - ended
+        advantage = reward + gamma * following * going - value + gamma * tau * going * advantage
+        out.insert(0, advantage + value)
+    return out
+
+
 class ResDexDistillation(ResDexDagger):
     """`ResDexDagger` for rl_games' own actor-critic. Beside the actor's imitation, every gradient step moves the critic
-    to the returns of the iteration's steps (generalised advantage estimation over values, as PPO's)."""
+    to the `returns` of the iteration's steps."""
 
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
         super().__init__(base_name, params)
@@ -55,14 +75,10 @@ class ResDexDistillation(ResDexDagger):
         """The rollout's returns (T N, 1), normalised where values are."""
         self.set_eval()
         values = [self._value(obs) for obs in [*(step.obs for step in self._rollout), self.obs["obs"]]]
-        returns, advantage = [], torch.zeros_like(values[0])
-        for step, value, following in reversed(list(zip(self._rollout, values, values[1:]))):
-            reward, going = step.reward, 1.0 - step.done
-            if self.value_bootstrap:
-                reward = reward + self.gamma * value * step.time_out
-            advantage = reward + self.gamma * following * going - value + self.gamma * self.tau * going * advantage
-            returns.append(advantage + value)
-        out = torch.cat(returns[::-1])
+        rewards = [step.reward for step in self._rollout]
+        if self.value_bootstrap:  # an episode that runs out of time is worth its value
+            rewards = [r + self.gamma * v * step.time_out for r, v, step in zip(rewards, values, self._rollout)]
+        out = torch.cat(returns(rewards, [step.done for step in self._rollout], values, self.gamma, self.tau))
         self.set_train()
         return self.value_mean_std(out) if self.normalize_value else out
 

@@ -177,7 +177,8 @@ def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
     made_by = MadeBy(config.overrides.command(), config.command.seed, versions())
     if start.teachers:
         names, ids = [t.name for t in start.teachers], [t.id for t in start.teachers]
-        made_by = replace(made_by, teacher={"name": ", ".join(names), "id": "+".join(ids), "count": len(names)})
+        several = {"count": len(names)} if len(names) > 1 else {}
+        made_by = replace(made_by, teacher={"name": ", ".join(names), "id": "+".join(ids), **several})
     plain: Dict[str, Any] = dict(config.plain)
     objects = tuple(task.objects.names)
     seen = [start.spec, *(teacher.spec for teacher in start.teachers)]

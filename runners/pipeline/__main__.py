@@ -14,7 +14,7 @@ USAGE = f"""\
 {COMMAND} [key=value ...]
 
   pipeline=default|tiny         cfg/pipeline; tiny goes through everything in minutes and learns nothing
-  method=resdex|unidexgrasp|unidexgrasp_pp|ppo    out=runs/pipeline    objects=zoo
+  method=resdex|unidexgrasp|unidexgrasp_pp|ppo|base    out=runs/pipeline    objects=zoo
   budget=3_000_000              environment steps of all trainings together; default: as long as each is configured
   k=4 threshold=0.8 tries=3     encoder=shipped|FILE|train|source    test_objects=100    students=[mesh,camera]
   launcher=local|submitit       jobs=N at once; submitit.KEY=VALUE, such as submitit.timeout_min=600

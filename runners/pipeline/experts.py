@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 from resdex_tasks.shapes.clusters import Cluster
 from resdex_tasks.utils.tables import markdown_table
@@ -75,7 +75,7 @@ def _chosen(index: int, tried: List[Expert]) -> Expert:
 
 def _training(steps: PolicySteps, name: str, of: str) -> Training:
     decides = {"shape": steps.objects.shape_of(name)}
-    keys = {"task": BASE, **steps.objects.only([name])}
+    keys = {"task": BASE, "objects.codes": steps.objects.codes_setting, **steps.objects.only([name])}
     title = f"{of}: the base expert of {name}"
     return Training(f"expert_{slug(name)}", title, "base", keys, decides=decides, everything=False)
 
@@ -84,9 +84,14 @@ def _own_success(steps: PolicySteps, expert: Artifact, name: str) -> SuccessRow:
     """The row of an evaluation: how the expert does with the object that it was trained on."""
     episodes = steps.settings.expert_episodes
     own = {"episodes_per_object": episodes, "num_episodes": None}
-    forced = {"task": BASE, **steps.objects.only([name]), **own}
+    forced = {"task": BASE, "objects.codes": steps.objects.codes_setting, **steps.objects.only([name]), **own}
     title = f"{episodes} episodes of it with its own object"
     return steps.evaluate(f"own_{slug(name)}", title, expert, forced).result.summary.all
+
+
+def zero_shot(steps: PolicySteps, experts: Sequence[Expert]) -> Dict[str, Outcome]:
+    """Each expert alone on the test objects."""
+    return {f"expert of {e.name}": steps.test(e.artifact, f"zero_shot_{slug(e.name)}") for e in experts}
 
 
 def slug(name: str) -> str:

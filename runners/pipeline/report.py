@@ -27,7 +27,10 @@ class Outcome:
     """A test of a policy."""
 
     artifact: Artifact
+    """Of the evaluation."""
     result: EvaluationResult
+    policy: Artifact
+    """Of its training."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +121,15 @@ def pipeline_report(
 
 def results(settings: PipelineSettings, found: Findings, trained: Sequence[Trained]) -> Dict[str, Any]:
     """The content of results.json: where the evaluations are, and what each training took."""
+
+    def places(outcomes: Mapping[str, Outcome]) -> Dict[str, Any]:
+        return {name: {"evaluation": o.artifact.name, "policy": o.policy.name} for name, o in outcomes.items()}
+
     return {
         "method": settings.method,
         "budget": settings.budget,
-        "tests": {name: outcome.artifact.name for name, outcome in found.tests.items()},
-        "students": {name: outcome.artifact.name for name, outcome in found.students.items()},
+        "tests": places(found.tests),
+        "students": places(found.students),
         "trained": [asdict(one) for one in trained],
     }
 

@@ -17,7 +17,7 @@ from runners.config import GROUPS
 from runners.pipeline.launchers import LAUNCHERS
 
 COMMAND = called_as("resdex-pipeline", "python -m runners.pipeline")
-METHODS = ("resdex", "unidexgrasp", "unidexgrasp_pp", "ppo")
+METHODS = ("resdex", "unidexgrasp", "unidexgrasp_pp", "ppo", "base")
 """Modules of `methods/`."""
 SECTIONS = (
     "all", "base", "stage1", "stage2", "state", "curriculum", "specialist", "generalist", "vision", "test"

@@ -1,13 +1,35 @@
 """A curriculum's trainings: one after the other, each from the weights of the one before."""
 
-from typing import Any, Dict, List, Sequence, Tuple
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
+from resdex_tasks.utils.files import read_json, write_json
 from resdex_tasks.utils.tables import markdown_table
 from runners.pipeline.curriculum import Stage
 from runners.pipeline.report import Outcome
 from runners.pipeline.trainings import LAST, PolicySteps, Training
-from runners.pipeline.workspace import Artifact
+from runners.pipeline.workspace import Artifact, made_by
 from runners.policies.checkpoint import Checkpoint
+
+CURRICULUM = "curriculum.json"
+
+
+def admitted(
+    steps: PolicySteps, make: Callable[[], List[Stage]], settings: Mapping[str, Any], inputs: Sequence[Artifact]
+) -> List[Stage]:
+    """curriculum.json: the stages and their objects.
+
+    Args:
+        settings: plain values that decide them, beside the inputs.
+    """
+
+    def fill(folder: Path) -> None:
+        write_json(folder / CURRICULUM, {"stages": [asdict(stage) for stage in make()]})
+
+    title = "which objects each stage admits"
+    made = steps.workspace.step("curriculum", title, fill, [CURRICULUM], settings, inputs, made_by())
+    return [Stage(row["title"], tuple(row["names"])) for row in read_json(made / CURRICULUM)["stages"]]
 
 
 def curriculum_lots(stages: Sequence[Stage], task: str) -> List[Tuple[str, str, int]]:
@@ -49,7 +71,7 @@ def stages_table(stages: Sequence[Stage], policies: Sequence[Artifact], threshol
     for i, (stage, policy) in enumerate(zip(stages, policies)):
         checkpoint = Checkpoint.read(policy / LAST)
         success = 100 * checkpoint.made_by.success.get("success_at_end", 0.0)
-        by = "success" if (checkpoint.training or {})["reached"] else "its iterations"
+        by = "success" if (checkpoint.training or {}).get("reached") else "its iterations"
         shown = (stage.title, str(len(stage.names)), f"{checkpoint.made_by.steps:,}", f"{success:.1f}")
         rows.append((f"{i + 1}. {shown[0]}", *shown[1:], by))
     words = (

@@ -165,7 +165,7 @@ class PolicySteps:
 
         about = made_by(overrides.command())
         made = self.workspace.step(name, title, fill, ["evaluation.json"], settings, [policy, *inputs], about)
-        return Outcome(made, EvaluationResult.from_json(read_json(made / "evaluation.json")))
+        return Outcome(made, EvaluationResult.from_json(read_json(made / "evaluation.json")), policy)
 
     # The vision policy (Sec. 3.2, A.2), the same for every method
 

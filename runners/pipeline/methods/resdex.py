@@ -1,10 +1,8 @@
 """ResDex (Sec. 4): k clusters, a base expert on the object nearest to each centre, the hyper-policy's two stages, a
 student that sees."""
 
-from typing import Dict
-
-from runners.pipeline.experts import BASE, base_experts, experts_table, margin, slug, unreached
-from runners.pipeline.report import Findings, Outcome
+from runners.pipeline.experts import BASE, base_experts, experts_table, margin, unreached, zero_shot
+from runners.pipeline.report import Findings
 from runners.pipeline.trainings import LAST, PolicySteps, Training
 
 STAGE_1, STAGE_2 = "ResDexHyper", "ResDexHyperStage2"
@@ -28,9 +26,7 @@ def make(steps: PolicySteps) -> Findings:
     title = "the hyper-policy, stage 2, from stage 1"
     (stage2,) = steps.train(Training("stage2", title, "stage2", loosened, [stage1]))
 
-    tests: Dict[str, Outcome] = {}
-    for expert in experts if settings.test_experts else ():
-        tests[f"expert of {expert.name}"] = steps.test(expert.artifact, f"zero_shot_{slug(expert.name)}")
+    tests = zero_shot(steps, experts) if settings.test_experts else {}
     tests["ResDex, stage 1"] = steps.test(stage1, "test_stage1")
     tests["ResDex, stage 2"] = steps.test(stage2, "test_stage2")
     return Findings(

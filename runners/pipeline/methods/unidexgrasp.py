@@ -7,7 +7,7 @@ cloud's encoder on the side (joint classification of categories).
 
 from runners.pipeline.curriculum import object_curriculum
 from runners.pipeline.report import Findings
-from runners.pipeline.stages import curriculum_lots, stage_tests, stages_table, train_curriculum
+from runners.pipeline.stages import admitted, curriculum_lots, stage_tests, stages_table, train_curriculum
 from runners.pipeline.trainings import PolicySteps
 
 STATE = "ResDexState"
@@ -18,7 +18,8 @@ TASKS = {"state": STATE, "curriculum": STATE}
 def make(steps: PolicySteps) -> Findings:
     """Go through the method."""
     settings, objects = steps.settings, steps.objects
-    stages = object_curriculum(objects.trained_on, settings.curriculum_categories, settings.cluster_seed)
+    drawn = {"categories": settings.curriculum_categories, "seed": settings.cluster_seed}
+    stages = admitted(steps, lambda: object_curriculum(objects.trained_on, **drawn), drawn, [objects.training])
     steps.plan(*curriculum_lots(stages, STATE), *steps.vision_lots)
     policies = train_curriculum(steps, stages, STATE)
     return Findings(

@@ -12,7 +12,7 @@ from resdex_tasks.shapes.clusters import Cluster
 from resdex_tasks.utils.tables import markdown_table
 from runners.pipeline.curriculum import geo_curriculum
 from runners.pipeline.report import Findings, Outcome
-from runners.pipeline.stages import curriculum_lots, stage_tests, stages_table, train_curriculum
+from runners.pipeline.stages import admitted, curriculum_lots, stage_tests, stages_table, train_curriculum
 from runners.pipeline.trainings import LAST, PolicySteps, Training
 from runners.pipeline.workspace import Artifact
 from runners.policies.checkpoint import Checkpoint
@@ -26,7 +26,13 @@ def make(steps: PolicySteps) -> Findings:
     """Go through the method (its Algorithm 3)."""
     settings, objects = steps.settings, steps.objects
     clusters, codes = objects.clusters(settings.specialists, "specialists"), objects.read_codes()
-    stages = geo_curriculum(codes.names, codes.codes, settings.curriculum_sizes, settings.cluster_seed)
+    sizes, seed = settings.curriculum_sizes, settings.cluster_seed
+    stages = admitted(
+        steps,
+        lambda: geo_curriculum(codes.names, codes.codes, sizes, seed),
+        {"sizes": sizes, "seed": seed},
+        [objects.codes],
+    )
     a_round = [("specialist", SPECIALIST, len(clusters)), ("generalist", GENERALIST, 1)]
     steps.plan(*curriculum_lots(stages, SPECIALIST), *settings.rounds * a_round, *steps.vision_lots)
 
