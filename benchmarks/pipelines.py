@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from resdex_tasks.utils.files import read_json
+from resdex_tasks.utils.overrides import yaml_value
 from runners.evaluation.summary import EvaluationResult
 from runners.pipeline.launchers import LAUNCHERS, Job, make_launcher
 from runners.pipeline.run import RESULTS
@@ -73,9 +74,10 @@ def run_all(runs: Mapping[str, Sequence[str]], args: argparse.Namespace) -> Dict
         UserError: one cannot be done.
     """
     args.out.mkdir(parents=True, exist_ok=True)
-    parameters = dict(text.split("=", 1) for text in args.submitit)
+    parameters = {key: yaml_value(value) for key, value in (text.split("=", 1) for text in args.submitit)}
     launcher = make_launcher(args.launcher, args.jobs, parameters, 2, args.out / "jobs")
-    threads = [] if launcher.threads is None else [f"sim.numThreads={launcher.threads}"]
+    keys = ("sim.numThreads", "train.params.torch_threads")
+    threads = [] if launcher.threads is None else [f"{key}={launcher.threads}" for key in keys]
     jobs: List[Job] = []
     for name, own in runs.items():
         common = [text for text in args.overrides if ":" not in text.split("=", 1)[0]]
@@ -83,7 +85,7 @@ def run_all(runs: Mapping[str, Sequence[str]], args: argparse.Namespace) -> Dict
         for seed in args.seeds:
             folder = args.out / f"{name}_seed{seed}"
             seeds = [f"seed={seed}", f"cluster_seed={seed}", f"budget={args.budget}", "jobs=1"]
-            keys = [f"out={folder}", *seeds, *threads, *own, *common, *alone]
-            jobs.append(Job(folder.name, "pipeline", tuple(keys), str(args.out / "jobs" / f"{folder.name}.log")))
+            given = [f"out={folder}", *seeds, *threads, *own, *common, *alone]
+            jobs.append(Job(folder.name, "pipeline", tuple(given), str(args.out / "jobs" / f"{folder.name}.log")))
     launcher.run(jobs)
     return {(name, seed): PipelineRun(args.out / f"{name}_seed{seed}") for name in runs for seed in args.seeds}

@@ -40,8 +40,9 @@ def work(job: Job, log: IO[str]) -> int:
 
 
 def _watch() -> None:
-    """Ctrl-C for this process once its input ends."""
-    sys.stdin.read()
+    """Ctrl-C for this process once its input ends. Read below Python's file: its lock may not be held at the end."""
+    while os.read(0, 1024):
+        pass
     os.kill(os.getpid(), signal.SIGINT)
 
 

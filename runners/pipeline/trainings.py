@@ -136,6 +136,8 @@ class PolicySteps:
         config = load_config(overrides, self.read)
         if threads is not None and config.plain["sim"].get("numThreads") == 0:
             overrides = overrides.having({"sim.numThreads": threads})
+        if threads is not None and config.params["torch_threads"] == "auto":
+            overrides = overrides.having({"train.params.torch_threads": threads})
         return Job(name, "train", tuple(overrides), str(self.workspace.folder / JOBS / f"{name}.log"))
 
     # Tests
