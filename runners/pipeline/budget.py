@@ -5,8 +5,9 @@ others by `SECTION.max_iterations=`. What a training leaves (a curriculum's stag
 it.
 """
 
-from dataclasses import dataclass
-from typing import List, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import List, Optional, Sequence, Union
 
 from resdex_tasks.utils.errors import UserError
 
@@ -20,11 +21,11 @@ class Lot:
     count: int
     per_iteration: int
     """Environment steps of an iteration."""
-    iterations: int
-    """Of each of them, as configured."""
+    iterations: Union[int, Fraction]
+    """Of each of them, as configured: what matters is how they compare with those of others."""
 
     @property
-    def steps(self) -> int:
+    def steps(self) -> Union[int, Fraction]:
         """Environment steps of all of them, as configured."""
         return self.count * self.iterations * self.per_iteration
 
@@ -65,10 +66,21 @@ class Budget:
         self._lots.pop(0)
 
 
+def with_share(lots: Sequence[Lot], section: str, share: Optional[float]) -> List[Lot]:
+    """The lots, with the lengths of a section's changed so that they are this share of all; None: as they are."""
+    others = sum(lot.steps for lot in lots if lot.section != section)
+    own = sum(lot.steps for lot in lots if lot.section == section)
+    if share is None or not own or not others:
+        return list(lots)
+    factor = Fraction(share).limit_denominator(1000)
+    factor = factor / (1 - factor) * others / own
+    return [replace(lot, iterations=lot.iterations * factor) if lot.section == section else lot for lot in lots]
+
+
 def _shares(left: int, lots: Sequence[Lot]) -> List[int]:
     """Iterations of each training of the first lot, of what is left for all lots."""
     lot, planned = lots[0], sum(lot.steps for lot in lots)
-    ends = [left * lot.steps * (i + 1) // (lot.count * planned * lot.per_iteration) for i in range(lot.count)]
+    ends = [int(left * lot.steps * (i + 1) // (lot.count * planned * lot.per_iteration)) for i in range(lot.count)]
     shares = [end - begin for begin, end in zip([0, *ends], ends)]
     if min(shares) < 1:
         raise UserError(

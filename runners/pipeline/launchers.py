@@ -60,8 +60,8 @@ class LocalLauncher:
         self._gpus = torch.cuda.device_count()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.at_once = at_once or self._gpus or cores
-        self.threads = max(1, cores // self.at_once)
-        """Of each job."""
+        self.threads = None if self._gpus else max(1, cores // self.at_once)
+        """Of each job; None: as many as it likes."""
         self.retries = retries
         self._running: List[subprocess.Popen[str]] = []
         self._stopping = False
@@ -113,7 +113,9 @@ class LocalLauncher:
     def _process(self, job: Job, slot: int) -> int:
         """Run a job in a process of its own; returns its exit status."""
         Path(job.log).parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "OMP_NUM_THREADS": str(self.threads)}
+        environment = dict(os.environ)
+        if self.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(self.threads)
         if self._gpus > 1:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(self._gpus)))).split(",")
             environment["CUDA_VISIBLE_DEVICES"] = visible[slot % len(visible)]

@@ -53,6 +53,7 @@ class PipelineSettings:
     pipeline: str
     method: str = field(metadata=bounds(choices=METHODS))
     budget: Optional[int] = field(metadata=bounds(at_least=1))
+    vision_share: Optional[float] = field(metadata=bounds(above=0, at_most=0.99))
     k: int = field(metadata=bounds(at_least=1))
     out: str
     encoder: str

@@ -14,7 +14,7 @@ from runners.config import RunConfig, load_config
 from runners.evaluation.run import evaluate_checkpoint
 from runners.evaluation.summary import EvaluationResult
 from runners.learning.train import train
-from runners.pipeline.budget import Budget, Lot
+from runners.pipeline.budget import Budget, Lot, with_share
 from runners.pipeline.launchers import Job, make_launcher
 from runners.pipeline.objects import ObjectSteps
 from runners.pipeline.report import Outcome, Trained
@@ -84,7 +84,7 @@ class PolicySteps:
             params = config.params["config"]
             per_iteration = config.command.num_envs * params["horizon_length"]
             planned.append(Lot(section, count, per_iteration, params["max_epochs"]))
-        self.budget = Budget(self.settings.budget, planned)
+        self.budget = Budget(self.settings.budget, with_share(planned, "vision", self.settings.vision_share))
 
     def skip(self, lots: Sequence[Tuple[str, str, int]]) -> None:
         """The next lots of the plan are not needed: what they would have taken is for those after them."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from resdex_tasks.utils.errors import UserError
-from runners.pipeline.budget import Budget, Lot
+from runners.pipeline.budget import Budget, Lot, with_share
 
 LOTS = st.lists(st.builds(Lot, st.sampled_from("abc"), st.integers(1, 5), st.integers(1, 50), st.integers(1, 40)),
                 min_size=1, max_size=5)  # fmt: skip
@@ -43,6 +43,15 @@ def test_what_a_training_leaves_is_for_those_after_it():
     skipping = Budget(300, [Lot("a", 1, 10, 10), Lot("b", 1, 10, 10), Lot("c", 1, 10, 10)])
     skipping.skip("a")
     assert skipping.open("b") == [15]
+
+
+@given(st.floats(0.01, 0.9), st.integers(1, 3))
+def test_a_share_for_one_section_whatever_the_lengths(share, count):
+    lots = with_share([Lot("a", 1, 10, 30), Lot("b", 2, 5, 7), Lot("vision", count, 8, 3)], "vision", share)
+    a, b, vision = (lot.steps for lot in lots)
+    assert float(vision / (a + b + vision)) == pytest.approx(share, abs=1e-3)
+    assert (a, b) == (300, 70)
+    assert with_share(lots[:2], "vision", share) == lots[:2]
 
 
 def test_a_budget_for_less_than_an_iteration_is_refused():
