@@ -99,8 +99,9 @@ def replace_work(patch, success):
     def evaluate_checkpoint(config, objects):
         command = config.command
         rate = Estimate(success.get(objects.names[0], 1.0), 0.0, 1.0)
+        rows = [SuccessRow(name, 2, 0, rate, rate, None, None) for name in ("all", "train")]
         result = EvaluationResult(
-            summary=Summary(SuccessRow("all", 2, 0, rate, rate, None, None), splits=[], categories=[], objects=[]),
+            summary=Summary(rows[0], splits=rows[1:], categories=[], objects=[]),
             checkpoint=config.checkpoint.made_by.command,
             seed=command.seed,
             num_envs=command.num_envs,
