@@ -25,7 +25,7 @@ VISION = "ResDexVision"
 """The task in which a student that sees imitates the hyper-policy."""
 STAGE_2 = "_stage2"
 """Ending of the name of the folder of a second stage that follows a first."""
-NOT_INHERITED_KEYS = ("stage1", "checkpoint", "experiment", "experts")
+NOT_INHERITED_KEYS = ("stage1", "weights", "checkpoint", "experiment", "experts")
 """Keys of a training that do not hold for what follows it."""
 EVALUATED_OBJECTS, EVALUATED_EPISODES = 132, 500
 """At most so many objects of each split, and at least so many episodes of each, in the evaluation after a training."""
@@ -34,9 +34,10 @@ USAGE = """\
 {program} [key=value ...]
 
   task=ResDexBase               what to learn (cfg/task): ResDexBase, ResDexHyper (both stages), ResDexHyperStage2,
-                                ResDexVision
+                                ResDexVision; the rivals' ResDexState, ResDexSpecialist, ResDexGeneralist
   experts=[FILE,FILE]           the base experts of a hyper-policy; default: the shipped ones
   teacher=FILE                  whom ResDexVision imitates; default: hyper_stage2
+  weights=FILE                  a policy to start from
   objects=starter               which objects (cfg/objects)
   num_envs=  seed=  max_iterations=  sim_device=  rl_device=  experiment=  preset=paper|official
   checkpoint=FILE               resume a training

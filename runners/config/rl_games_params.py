@@ -49,6 +49,8 @@ class PpoParams:
     truncate_grads: bool
     save_frequency: int = field(metadata=bounds(at_least=1))
     games_to_track: int = field(metadata=bounds(at_least=1))
+    stop_at_success: Optional[float] = field(metadata=bounds(at_least=0, at_most=1))
+    """The training is over once the running success at the end, of `games_to_track` episodes, is so high."""
     print_stats: bool
 
 
@@ -142,8 +144,9 @@ def check_params(params: Mapping[str, Any]) -> None:
         read_config(MixtureConfig, params["network"]["mixture"], "train.params.network.mixture")
     if "cloud" in params["network"]:
         read_config(PointCloudConfig, params["network"]["cloud"], "train.params.network.cloud")
-        check_known(DaggerParams, _group(params, "train.params.config"), "train.params.config")
     config = params["config"]
+    if "teacher_share" in config:
+        check_known(DaggerParams, config, "train.params.config")
     batch = config["num_actors"] * config["horizon_length"]
     if batch % config["minibatch_size"]:
         raise UserError(

@@ -66,7 +66,8 @@ class CommandSettings:
     max_iterations: Optional[int] = field(metadata=bounds(at_least=1))
     experts: Union[str, List[str]]
     stage1: str
-    teacher: str
+    weights: str
+    teacher: Union[str, List[str]]
     follow_up: bool
     sim_device: str
     rl_device: str
@@ -141,7 +142,7 @@ class RunConfig:
     @property
     def imitates(self) -> bool:
         """Whether it trains a student of a teacher's."""
-        return self.params["algo"]["name"] == "resdex_dagger"
+        return "teacher_share" in self.params["config"]
 
     def rl_games_params(self, **config: Any) -> Dict[str, Any]:
         """A copy of `params` for rl_games to write in, with these values in its `config`."""

@@ -1,7 +1,7 @@
 """Pictures of an evaluation: success by category, mixture weights by category; and the success curves of trainings."""
 
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -109,6 +109,31 @@ def learning_curves(runs: Mapping[str, Mapping[str, np.ndarray]], path: Path) ->
         axis.plot(run["steps"] / 1e6, run["once"], colour, linestyle=":", linewidth=1)
     axis.set(xlabel="million environment steps", ylabel="success of the exploring policy", ylim=(0, 1))
     axis.legend(title="at the end (dotted: once)", frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def success_by_steps(
+    curves: Mapping[str, Sequence[Mapping[str, np.ndarray]]],
+    points: Mapping[str, Sequence[Tuple[float, float]]],
+    path: Path,
+) -> None:
+    """Success of several methods over all environment steps that they took so far, a colour a method.
+
+    Args:
+        curves: method -> its trainings on all objects, each `steps` and `at_end` of the exploring policy.
+        points: method -> (steps, success at the end) of its deterministic policies on the training objects.
+    """
+    figure = Figure(figsize=(7.2, 4.0), constrained_layout=True)
+    axis = figure.subplots()
+    for index, name in enumerate(points):
+        colour = f"C{index}"
+        for curve in curves.get(name, ()):
+            axis.plot(curve["steps"] / 1e6, curve["at_end"], colour, linewidth=1, alpha=0.6)
+        steps, success = np.array(sorted(points[name])).reshape(-1, 2).T
+        axis.plot(steps / 1e6, success, "o", color=colour, markersize=4, label=_shown(name))
+    axis.set(xlabel="million environment steps of the whole method", ylabel="success at the end", ylim=(0, 1))
+    axis.legend(title="dots: deterministic, training objects; lines: exploring", frameon=False, loc="upper left")
     axis.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 

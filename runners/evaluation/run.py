@@ -158,6 +158,8 @@ def _teacher_of(checkpoint: Checkpoint, config: RunConfig) -> Optional[Checkpoin
     given = bool(config.overrides.get("teacher")) or command.teacher == ""
     if not learned_from or command.teacher == "":
         return None
+    if not isinstance(command.teacher, str) or (not given and learned_from.get("count", 1) > 1):
+        return None  # of several teachers none plays all objects
     name = command.teacher if given else str(learned_from["name"])
     try:
         teacher = config.read(name)

@@ -132,19 +132,24 @@ def evaluation_report(name: str, result: EvaluationResult, images: Sequence[Tupl
 
 
 def success_table(
-    methods: Mapping[str, Results], published_rows: Optional[Mapping[str, paper_results.Row]] = None
+    methods: Mapping[str, Results],
+    published_rows: Optional[Mapping[str, paper_results.Row]] = None,
+    with_quality: bool = False,
 ) -> str:
     """Tables 1, 2 and 3: success on the three splits, a row for each method and measure.
 
     Args:
         methods: name -> its results.
         published_rows: `paper_results.STAGE_1`, `STAGE_2` or `VISION`, marked as what they are.
+        with_quality: add a row of D.
     """
-    rows = [("method", "success %", *SPLIT_TITLES.values())]
+    rows = [("method", "success %" + " or D" * with_quality, *SPLIT_TITLES.values())]
     for name, results in methods.items():
         for i, (measure, head) in enumerate(MEASURES.items()):
             cells = [_success(results, split, measure) for split in SPLITS]
             rows.append(("" if i else name, head, *cells))
+        if with_quality:
+            rows.append(("", "D", *(_quality(results, split) for split in SPLITS)))
     for name, values in (published_rows or {}).items():
         rows.append((f"{name}\\*", "published", *(f"{v:.1f}" for v in values)))
     return _with_note(markdown_table(rows, texts=2), bool(published_rows))
@@ -191,12 +196,16 @@ def residual_table(
 def quality_table(by_k: Mapping[int, Results], split: str = "unseen_category") -> str:
     """Table 5: grasp quality D by the number of experts k, lower is better; the paper shows unseen categories."""
     ks = sorted(by_k)
-    cells = [_cell(by_k[k], split, lambda row: quality(row.quality), _quality_value) for k in ks]
+    cells = [_quality(by_k[k], split) for k in ks]
     return markdown_table([(f"D ({SPLIT_TITLES[split]})", *(f"k = {k}" for k in ks)), ("ResDex", *cells)])
 
 
 def _quality_value(row: SuccessRow) -> Optional[float]:
     return None if row.quality is None else row.quality.value
+
+
+def _quality(results: Results, split: str) -> str:
+    return _cell(results, split, lambda row: quality(row.quality), _quality_value)
 
 
 def _success(results: Results, split: str, measure: str) -> str:

@@ -49,6 +49,8 @@ class ResDexAgent(A2CAgent):
         super().__init__(base_name, params)
         self.best_score = float("-inf")
         self.stop_requested, self.stopping = False, False
+        self.reached = False
+        """Whether the running success has been `stop_at_success`."""
         self.num_diverged = 0
         self.overflows: List[Overflow] = []
         self._restored_sums: Dict[str, torch.Tensor] = {}
@@ -133,6 +135,7 @@ class ResDexAgent(A2CAgent):
             last_lr=self.last_lr,
             own=self.own_state(),
             best_score=self.best_score,
+            reached=self.reached,
             rng={"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
             statistics={
                 "window": self.algo_observer.window.get_state(),

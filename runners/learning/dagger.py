@@ -1,7 +1,7 @@
 """DAgger (Sec. 3.2, A.2): a student that sees a point cloud learns to act as a teacher that sees the state."""
 
 import time
-from typing import Any, Dict, List, Mapping, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from torch import Tensor
 from resdex_tasks.observations import BLOCKS
 from resdex_tasks.utils.threads import simulator_first
 from runners.learning.agent import ResDexAgent
-from runners.policies.policy import Policy
+from runners.policies.teachers import Teachers
 
 LARGEST_SAVED = 64 * 2**20
 """bytes: a checkpoint holds what the student learns from, and so resumes exactly, where it is no more than this."""
@@ -66,13 +66,13 @@ class ResDexDagger(ResDexAgent):
     Every step gives samples (what the student sees, the teacher's action there) to a buffer of the last `buffer_steps`
     steps. An iteration is `horizon_length` steps and `updates` gradient steps on shuffled minibatches of the buffer.
 
-    `config["teacher"]` is the teacher's `Policy`; it is in no checkpoint.
+    `config["teacher"]` are its `Teachers`; they are in no checkpoint.
     """
 
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
         super().__init__(base_name, params)
         config = self.config
-        self.teacher: Policy = config["teacher"]
+        self.teachers: Teachers = config["teacher"]
         self._learning_rate = float(config["learning_rate"])
         self._final_learning_rate = float(config["final_learning_rate"])
         delta = config["huber_delta"]
@@ -118,10 +118,14 @@ class ResDexDagger(ResDexAgent):
         times = (step_time, played - started, ended - played, ended - started)
         return (*times, losses, nothing, [], nothing, nothing, self.last_lr, 1.0)
 
+    def act(self, obs: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
+        """What the student does (N, 24), its mean, and where it says that the object is (N, 3), m, if it says so."""
+        return self.model.a2c_network.act(obs)
+
     @torch.no_grad()
     def get_action_values(self, obs: Dict[str, Tensor]) -> Dict[str, Tensor]:
-        """The student's `actions` (N, 24): its mean; nothing else of what PPO's has."""
-        return {"actions": self.model.a2c_network.act(obs["obs"])[0]}
+        """The student's `actions` (N, 24); nothing else of what PPO's has."""
+        return {"actions": self.act(obs["obs"])[0]}
 
     @torch.no_grad()
     def collect(self) -> float:
@@ -130,7 +134,7 @@ class ResDexDagger(ResDexAgent):
         with simulator_first():
             for _ in range(self.horizon_length):
                 seen, state = self.obs["obs"], self.obs["states"]
-                label = self.teacher(state, clamp=self._clamp).action.to(self.ppo_device)
+                label = self.teachers(state, self.obs["object_index"], clamp=self._clamp).to(self.ppo_device)
                 action = self.get_action_values(self.obs)["actions"]
                 self.buffer.add(obs=seen, label=label, object=state[:, position])
                 action = torch.where(self.by_teacher[:, None], label, action)
@@ -164,17 +168,22 @@ class ResDexDagger(ResDexAgent):
             if len(order) < size:
                 order = torch.cat((order, torch.randperm(len(self.buffer), device=self.ppo_device)))
             batch, order = self.buffer.rows(order[:size]), order[size:]
-            action, position = self.model.a2c_network.act(batch["obs"])
+            action, position = self.act(batch["obs"])
             label = batch["label"]
             error = imitation_error(action, label) if self._clamp else action - label
             loss = torch.nn.functional.huber_loss(error, torch.zeros_like(error), delta=self._huber_delta)
             losses.append(loss.detach())
             if position is not None:
                 loss = loss + self.config["position_coef"] * (position - batch["object"]).square().sum(dim=1).mean()
+            loss = loss + self.further_loss()
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.trancate_gradients_and_step()
         return losses
+
+    def further_loss(self) -> Union[Tensor, float]:
+        """What a gradient step minimises beside the imitation's loss."""
+        return 0.0
 
     def own_state(self) -> Dict[str, Any]:
         small = self.buffer.bytes <= LARGEST_SAVED

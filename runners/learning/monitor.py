@@ -98,6 +98,9 @@ class TrainingMonitor(AlgoObserver):
             self.writer.end_iteration(algo.frame)
         self._show(epoch_num, means, algo.num_diverged)
         self._warn(overflows)
+        stop_at = algo.config["stop_at_success"]
+        if stop_at is not None and self.window.full and means["success_at_end"] >= stop_at:
+            algo.reached, algo.max_epochs = True, epoch_num  # rl_games then saves, and ends
         if epoch_num % algo.save_every == 0:
             if self.window.full:
                 algo.save_if_best(means["success_at_end"] + 1e-3 * means["success_once"])

@@ -19,7 +19,7 @@ from resdex_tasks import networks
 from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
-from resdex_tasks.observations import VIEWS
+from resdex_tasks.observations import CLOUD, VIEWS
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import remove_abandoned, write_json
 from resdex_tasks.utils.locks import owned
@@ -30,17 +30,23 @@ from runners.config import RunConfig
 from runners.learning import vec_env
 from runners.learning.agent import ResDexAgent
 from runners.learning.dagger import ResDexDagger
+from runners.learning.distillation import ResDexDistillation
 from runners.learning.hyper_ppo import HyperPPO
 from runners.learning.log import wandb_run
 from runners.learning.monitor import TrainingMonitor, TrainingStopped
 from runners.learning.ppo import ResDexPPO
 from runners.learning.warm_start import WarmStart, find_warm_start
 from runners.policies.checkpoint import Checkpoint, MadeBy
-from runners.policies.policy import Policy
+from runners.policies.teachers import load_teachers
 
 LAST = Path("nn") / "last.pth"
 """Where a run's folder has the latest checkpoint."""
-ALGORITHMS = {"resdex_ppo": ResDexPPO, "resdex_hyper_ppo": HyperPPO, "resdex_dagger": ResDexDagger}
+ALGORITHMS = {
+    "resdex_ppo": ResDexPPO,
+    "resdex_hyper_ppo": HyperPPO,
+    "resdex_dagger": ResDexDagger,
+    "resdex_distillation": ResDexDistillation,
+}
 """`train.params.algo.name` -> agent. A new algorithm is one entry."""
 
 
@@ -74,7 +80,7 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
     rank = int(os.environ.get("RANK", "0")) if command.multi_gpu else 0
     start = find_warm_start(config)
     objects = make_objects(config.objects) if objects is None else objects
-    for checkpoint in (start.resumed, start.stage1, start.teacher):
+    for checkpoint in (start.resumed, start.initial, *start.teachers):
         if checkpoint is not None:
             checkpoint.check_codes(objects)
     task = _make_task(config, objects, command.seed + rank, start)
@@ -84,7 +90,7 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
         if rank == 0:
             folder, new = _own_run_folder(config, stack)
         monitor = TrainingMonitor()
-        vec_env.register(task, command.rl_device, None if start.teacher is None else start.teacher.spec.observation)
+        vec_env.register(task, command.rl_device, start.teachers_see)
         stack.callback(vec_env.release)
         try:
             if rank == 0:
@@ -126,7 +132,7 @@ def _make_task(config: RunConfig, objects: ObjectSet, seed: int, start: WarmStar
         if config.one_scene:
             remedy = f"num_envs={len(objects)} can, or take fewer objects"
         raise UserError(f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; {remedy}")
-    views = [config.task.env.observation, *([start.teacher.spec.observation] if start.teacher else [])]
+    views = [view for view in (config.task.env.observation, start.teachers_see) if view is not None]
     return config.make_task(objects, seed=seed, groups=[group for view in views for group in VIEWS[view]])
 
 
@@ -142,8 +148,8 @@ def build_agent(
         full_experiment_name=folder.name, train_dir=str(folder.parent), blank=_blank(config, start, task)
     )
     params["network"] = dict(start.spec.network)
-    if start.teacher is not None:
-        params["config"]["teacher"] = Policy.load(start.teacher, config.command.rl_device)
+    if start.teachers:
+        params["config"]["teacher"] = load_teachers(start.teachers, task.objects.names, config.command.rl_device)
     runner = Runner(monitor)
     networks.register()
     for name, algorithm in ALGORITHMS.items():
@@ -157,8 +163,8 @@ def build_agent(
         raise UserError(f"rl_games cannot build this training from train.params: {reason}") from error
     if start.experts is not None:
         agent.model.a2c_network.experts.load_state_dict(start.experts.weights)
-    if start.stage1 is not None:
-        agent.start_from(start.stage1)
+    if start.initial is not None:
+        agent.start_from(start.initial)
     if start.resumed is not None:
         agent.resume(start.resumed)
         if agent.writer is not None:
@@ -169,11 +175,13 @@ def build_agent(
 def _blank(config: RunConfig, start: WarmStart, task: GraspTask) -> Checkpoint:
     """What every checkpoint of this training says of itself."""
     made_by = MadeBy(config.overrides.command(), config.command.seed, versions())
-    if start.teacher is not None:
-        made_by = replace(made_by, teacher={"name": start.teacher.name, "id": start.teacher.id})
+    if start.teachers:
+        names, ids = [t.name for t in start.teachers], [t.id for t in start.teachers]
+        several = {"count": len(names)} if len(names) > 1 else {}
+        made_by = replace(made_by, teacher={"name": ", ".join(names), "id": "+".join(ids), **several})
     plain: Dict[str, Any] = dict(config.plain)
     objects = tuple(task.objects.names)
-    seen = [start.spec, *([start.teacher.spec] if start.teacher else [])]
+    seen = [start.spec, *(teacher.spec for teacher in start.teachers)]
     encoder = task.objects.encoder if any("object_code" in spec.observation_layout for spec in seen) else ""
     return Checkpoint(start.spec, {}, made_by, plain["task"], plain["sim"], objects, plain["objects"], encoder)
 
@@ -293,5 +301,6 @@ def _print_start(task: GraspTask, agent: ResDexAgent, folder: Path) -> None:
         print(f"{network.experts.spec.count} experts ({', '.join(network.experts.spec.objects)}); learns {learned}")
     teacher = agent.config["blank"].made_by.teacher
     if teacher:
-        print(f"imitates {teacher['name']}, and sees {task.config.vision.num_points} points of the object")
+        points = f", and sees {task.config.vision.num_points} points of the object" * (CLOUD in task.groups)
+        print(f"imitates {teacher['name']}{points}")
     print(f"writing {folder}/ (TensorBoard: tensorboard --logdir {folder.parent})", flush=True)

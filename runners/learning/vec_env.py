@@ -57,10 +57,12 @@ class GraspVecEnv(IVecEnv):
         return self._seen(obs)
 
     def _seen(self, observations: Mapping[str, Tensor]) -> Dict[str, Tensor]:
-        """rl_games' names: `obs` is what the policy sees, `states` what its teacher does."""
+        """rl_games' names: `obs` is what the policy sees, `states` what its teacher does, `object_index` (N,) of which
+        object."""
         seen = {"obs": joined(observations, self.task.config.observation).to(self.rl_device)}
         if self.teacher_view is not None:
             seen["states"] = joined(observations, self.teacher_view).to(self.rl_device)
+            seen["object_index"] = self.task.sim.object_index.to(self.rl_device)
         return seen
 
     def get_env_info(self) -> Dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Tuple
 
 import yaml
 
@@ -26,12 +26,17 @@ class WarmStart:
     """What is trained: the configured network, with the experts that are put into it."""
     resumed: Optional[Checkpoint] = None
     """The training's own checkpoint, or a policy whose weights it takes."""
-    stage1: Optional[Checkpoint] = None
-    """The first stage, of which the second takes the weights."""
+    initial: Optional[Checkpoint] = None
+    """A policy of which it takes the weights, and nothing else: what `weights` names; of a second stage, the first."""
     experts: Optional[ExpertBundle] = None
     """To be put into a new hyper-policy."""
-    teacher: Optional[Checkpoint] = None
-    """Whom a student imitates."""
+    teachers: Tuple[Checkpoint, ...] = ()
+    """Whom a student imitates: one, or several, each the objects that it was trained on."""
+
+    @property
+    def teachers_see(self) -> Optional[str]:
+        """The view of all teachers; None: there are none."""
+        return self.teachers[0].spec.observation if self.teachers else None
 
 
 def find_warm_start(config: RunConfig) -> WarmStart:
@@ -43,37 +48,55 @@ def find_warm_start(config: RunConfig) -> WarmStart:
     spec, own = config.policy_spec, config.checkpoint
     if own is not None:
         own.check_sees(spec.observation)
-    stage1 = config.read(find_stage1(config)) if config.task.stage == 2 and own is None else None
+    initial = None if own is not None else _initial(config)
     experts = None
     if config.mixes:
-        inside = own or stage1
+        inside = own or initial
         if inside is not None:
             spec = _with_experts_of(spec, inside, config)
         else:
             experts = stack_experts([config.read(name) for name in config.expert_names])
             spec = replace(spec, network={**spec.network, "experts": experts.spec.plain()})
-    for checkpoint in (own, stage1):
+    for checkpoint in (own, initial):
         if checkpoint is not None:
             checkpoint.check_fits(spec)
     if own is not None:
         _check_goes_on(own, config)
-    return WarmStart(spec, own, stage1, experts, find_teacher(config))
+    return WarmStart(spec, own, initial, experts, find_teachers(config))
 
 
-def find_teacher(config: RunConfig) -> Optional[Checkpoint]:
-    """Whom the policy imitates; None: it learns by itself.
+def _initial(config: RunConfig) -> Optional[Checkpoint]:
+    """Of whose weights a new training takes its own."""
+    if config.command.weights:
+        return config.read(config.command.weights)
+    return config.read(find_stage1(config)) if config.task.stage == 2 else None
+
+
+def find_teachers(config: RunConfig) -> Tuple[Checkpoint, ...]:
+    """Whom the policy imitates; none: it learns by itself.
 
     Raises:
-        UserError: there is no such checkpoint, or it is no teacher.
+        UserError: there is no such checkpoint, it is no teacher, or they see different things.
     """
     if not config.imitates:
-        return None
-    teacher = config.read(config.command.teacher)
-    view = teacher.spec.observation
-    if view not in TEACHERS_SEE:
-        raise UserError(f"teacher={teacher.name} holds a '{view}' policy; a teacher sees {' or '.join(TEACHERS_SEE)}")
-    teacher.check_sees(view)
-    return teacher
+        return ()
+    named = config.command.teacher
+    teachers = tuple(config.read(name) for name in ([named] if isinstance(named, str) else named))
+    if not teachers:
+        raise UserError("teacher names no checkpoint; a student imitates one, or several")
+    for teacher in teachers:
+        view = teacher.spec.observation
+        if view not in TEACHERS_SEE:
+            raise UserError(
+                f"teacher={teacher.name} holds a '{view}' policy; a teacher sees {' or '.join(TEACHERS_SEE)}"
+            )
+        teacher.check_sees(view)
+        if view != teachers[0].spec.observation:
+            raise UserError(
+                f"teacher={teacher.name} sees '{view}', {teachers[0].name} '{teachers[0].spec.observation}'; all "
+                "teachers of a student see the same"
+            )
+    return teachers
 
 
 def _with_experts_of(spec: PolicySpec, checkpoint: Checkpoint, config: RunConfig) -> PolicySpec:

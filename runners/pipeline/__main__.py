@@ -7,17 +7,20 @@ from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import Overrides
 from resdex_tasks.utils.printing import printable_output
 from runners.learning.monitor import TrainingStopped
-from runners.pipeline.methods.resdex import run
+from runners.pipeline.run import run
 from runners.pipeline.settings import COMMAND, read_settings
 
 USAGE = f"""\
 {COMMAND} [key=value ...]
 
   pipeline=default|tiny         cfg/pipeline; tiny goes through everything in minutes and learns nothing
-  objects=zoo k=4 out=runs/pipeline
-  encoder=shipped|FILE|train|source    threshold=0.8 tries=3    test_objects=100
+  method=resdex|unidexgrasp|unidexgrasp_pp|ppo|base    out=runs/pipeline    objects=zoo
+  budget=3_000_000              environment steps of all trainings together; default: as long as each is configured
+  k=4 threshold=0.8 tries=3     encoder=shipped|FILE|train|source    test_objects=100    students=[mesh,camera]
+  launcher=local|submitit       jobs=N at once; submitit.KEY=VALUE, such as submitit.timeout_min=600
   num_envs=  seed=  max_iterations=  sim=  scale=  ...          train.py's keys, for every training and test
-  base.KEY=  stage1.KEY=  stage2.KEY=  vision.KEY=  test.KEY=   the same for one kind of them
+  SECTION.KEY=                  the same for one kind of them: base, stage1, stage2, state, curriculum, specialist,
+                                generalist, vision, test
 
 The same command resumes after a stop; changed settings redo what they touch. See docs/pipeline.md.
 """

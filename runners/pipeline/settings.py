@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import yaml
 
@@ -14,10 +14,19 @@ from resdex_tasks.utils.overrides import Overrides, called_as, hydra_value, read
 from resdex_tasks.utils.paths import CFG_DIR
 from resdex_tasks.vision.config import SOURCES
 from runners.config import GROUPS
+from runners.pipeline.launchers import LAUNCHERS
 
 COMMAND = called_as("resdex-pipeline", "python -m runners.pipeline")
-SECTIONS = ("all", "base", "stage1", "stage2", "vision", "test")
+METHODS = ("resdex", "unidexgrasp", "unidexgrasp_pp", "ppo", "base")
+"""Modules of `methods/`."""
+SECTIONS = (
+    "all", "base", "stage1", "stage2", "state", "curriculum", "specialist", "generalist", "vision", "test"
+)  # fmt: skip
 """train.py's keys for every training and test, and for one kind of them."""
+GROUPED = ("encoder_training", "submitit")
+"""Settings that are mappings: GROUP.KEY=VALUE."""
+LAUNCHING = ("launcher", "jobs", "retries", "submitit")
+"""Settings that only say who does the work: the report knows nothing of them."""
 PIPELINE_KEYS = {
     "task": "every training has its own",
     "train": "every training has its own; train.params.* can be set",
@@ -28,6 +37,7 @@ PIPELINE_KEYS = {
     "follow_up": "",
     "experts": "",
     "stage1": "",
+    "weights": "",
     "teacher": "",
     "multi_gpu": "train.py trains on several GPUs",
     "capture_video": "",
@@ -41,6 +51,9 @@ class PipelineSettings:
     """What cfg/pipeline and the command line say. The keys are explained in cfg/pipeline/default.yaml."""
 
     pipeline: str
+    method: str = field(metadata=bounds(choices=METHODS))
+    budget: Optional[int] = field(metadata=bounds(at_least=1))
+    vision_share: Optional[float] = field(metadata=bounds(above=0, at_most=0.99))
     k: int = field(metadata=bounds(at_least=1))
     out: str
     encoder: str
@@ -52,10 +65,20 @@ class PipelineSettings:
     test_objects: int = field(metadata=bounds(at_least=1))
     test_experts: bool
     students: List[str] = field(metadata=bounds(choices=SOURCES))
+    curriculum_threshold: float = field(metadata=bounds(at_least=0, at_most=1))
+    curriculum_categories: int = field(metadata=bounds(at_least=1))
+    curriculum_sizes: List[int] = field(metadata=bounds(at_least=1, filled=True))
+    specialists: int = field(metadata=bounds(at_least=1))
+    rounds: int = field(metadata=bounds(at_least=0))
+    saturation: float = field(metadata=bounds(at_least=0, at_most=1))
+    launcher: str = field(metadata=bounds(choices=LAUNCHERS))
+    jobs: Optional[int] = field(metadata=bounds(at_least=1))
+    retries: int = field(metadata=bounds(at_least=0))
+    submitit: Dict[str, Any]
     sections: Dict[str, Any]
     """Section -> train.py's key -> its value, in Hydra's words."""
     command: str
-    """The command line that they come from."""
+    """The command line that they come from, without who does the work."""
 
     def overrides(self, section: str, forced: Mapping[str, Any]) -> Overrides:
         """train.py's arguments: those of `all` and of the section, but the values of `forced` before all."""
@@ -67,7 +90,7 @@ class PipelineSettings:
 
     def as_given(self) -> Dict[str, Any]:
         """All settings as plain values, one level deep: for the report."""
-        hidden = ("sections", "command", "pipeline", "encoder_training")
+        hidden = ("sections", "command", "pipeline", "encoder_training", *LAUNCHING)
         out = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         out.update({f"encoder_training.{key}": value for key, value in self.encoder_training.items()})
         for section in SECTIONS:
@@ -87,7 +110,7 @@ def read_settings(argv: Sequence[str]) -> PipelineSettings:
     given.pop("pipeline", None)
     name = str(arguments.value("pipeline", "default"))
     values = _preset("default")
-    own = [key for key in values if key not in (*SECTIONS, "encoder_training")]
+    own = [key for key in values if key not in (*SECTIONS, *GROUPED)]
     for key, value in (_preset(name) if name != "default" else {}).items():
         values[key] = {**values[key], **value} if isinstance(value, dict) else value
     sections = {s: {key: hydra_value(value) for key, value in values.pop(s).items()} for s in SECTIONS}
@@ -102,13 +125,14 @@ def read_settings(argv: Sequence[str]) -> PipelineSettings:
             values[key] = arguments.value(key)
             if isinstance(defaults[key], str) and not isinstance(values[key], str):
                 values[key] = value  # out=4711
-        elif section == "encoder_training" and rest:
+        elif section in GROUPED and rest:
             values[section][rest] = arguments.value(key)
         else:
             section, rest = (section, rest) if section in SECTIONS and rest else ("all", key)
             _check_train_key(rest, known, own)
             sections[section][rest] = value
-    values.update(pipeline=name, sections=sections, command=arguments.command(COMMAND))
+    results = arguments.without(*(key for key in arguments.keys if key.split(".")[0] in LAUNCHING))
+    values.update(pipeline=name, sections=sections, command=results.command(COMMAND))
     settings = read_config(PipelineSettings, values, "", spelling=str)
     _check(settings)
     return settings
@@ -144,5 +168,7 @@ def _check(settings: PipelineSettings) -> None:
         sim = SIMULATORS.get(values.get("sim", ""))
         if sim is not None and sim.one_scene:
             raise UserError(f"sim={values['sim']} makes one scene, and the pipeline needs many: sim=mujoco")
+    if settings.submitit and settings.launcher != "submitit":
+        raise UserError(f"submitit is for launcher=submitit; the launcher is {settings.launcher}")
     if settings.encoder_training and settings.encoder != "train":
         raise UserError(f"encoder_training is for encoder=train; the encoder is {settings.encoder}")

@@ -12,13 +12,14 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from filelock import FileLock, Timeout
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_json, write_json
 from resdex_tasks.utils.mappings import flat
+from resdex_tasks.utils.versions import versions
 
 FORMAT = "resdex-steps-1"
 """Goes into every fingerprint: raised when a step would make something else of the same settings."""
@@ -48,6 +49,41 @@ class Artifact:
     def hash(self) -> str:
         """Of its content."""
         return digest(dict(self.files))
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is to be done."""
+
+    name: str
+    """Of its folder."""
+    title: str
+    """What it does, for the person who waits."""
+    fill: Callable[[Path], None]
+    """Makes the outputs in the folder it is given. It may find there what an earlier call with the same settings and
+    inputs had made before it was cut, and should go on from it."""
+    outputs: Sequence[str]
+    """The files that it makes and later steps may read."""
+    settings: Mapping[str, Any]
+    """Plain values that decide the result."""
+    inputs: Sequence[Artifact] = ()
+    """The artifacts that decide the result, in their order."""
+    about: Optional[Mapping[str, Any]] = None
+    """To be kept with the artifact."""
+
+    @property
+    def consumed(self) -> List[List[str]]:
+        """Its inputs as its record has them."""
+        return [[artifact.name, artifact.hash] for artifact in self.inputs]
+
+    @property
+    def plain_settings(self) -> Dict[str, Any]:
+        """Its settings as they are read back: tuples are lists."""
+        return json.loads(json.dumps(self.settings))
+
+    @property
+    def fingerprint(self) -> str:
+        return digest([FORMAT, self.plain_settings, self.consumed, list(self.outputs)])[:16]
 
 
 class Workspace:
@@ -113,53 +149,83 @@ class Workspace:
         inputs: Sequence[Artifact] = (),
         about: Optional[Mapping[str, Any]] = None,
     ) -> Artifact:
-        """Do a step, unless it is done.
-
-        Args:
-            name: of its folder.
-            title: what it does, for the person who waits.
-            fill: makes the outputs in the folder it is given. It may find there what an earlier call with the same
-                settings and inputs had made before it was cut, and should go on from it.
-            outputs: the files that it makes and later steps may read.
-            settings: plain values that decide the result.
-            inputs: the artifacts that decide the result, in their order.
-            about: to be kept with the artifact.
+        """Do a step, unless it is done. The arguments are the fields of a `Step`.
 
         UserError: an output of the finished step was changed by someone else since.
         """
-        folder, consumed = self.folder / name, [[artifact.name, artifact.hash] for artifact in inputs]
-        settings = json.loads(json.dumps(settings))  # as it will be read back: tuples are lists
-        mark = digest([FORMAT, settings, consumed, list(outputs)])[:16]
+        return self.steps([Step(name, title, fill, outputs, settings, inputs, about)])[0]
+
+    def steps(
+        self, steps: Sequence[Step], together: Optional[Callable[[Sequence[Tuple[Step, Path]]], None]] = None
+    ) -> List[Artifact]:
+        """Do steps of which none needs another, unless they are done.
+
+        Args:
+            together: does, instead of the steps' own `fill`, all that are to be done at once: each with its folder.
+        """
+        finished = {step.name: self._finished(step) for step in steps}
+        pending = [step for step in steps if finished[step.name] is None]
+        started = time.time()
+        if together is not None and pending:
+            opened = [(step, *self._open(step)) for step in pending]
+            self._fill(lambda: together([(step, folder) for step, folder, _ in opened]), [f for _, f, _ in opened])
+            for step, folder, record in opened:
+                finished[step.name] = self._close(step, folder, record, started)
+        for step in pending if together is None else []:
+            started = time.time()
+            folder, record = self._open(step)
+            self._fill(lambda step=step, folder=folder: step.fill(folder), [folder])  # type: ignore[misc]
+            finished[step.name] = self._close(step, folder, record, started)
+        return [self._add(step.name, self.folder / step.name, finished[step.name] or {}) for step in steps]
+
+    def _finished(self, step: Step) -> Optional[Dict[str, Any]]:
+        """The record of a step that need not be done."""
+        folder = self.folder / step.name
         record = _read_json(folder / RECORD)
-        if record is not None and record["done"] and record["fingerprint"] == mark:
-            missing = [file for file in record["files"] if not (folder / file).is_file()]
-            if not missing:
-                self._check_unchanged(folder, record["files"])
-                print(f"[{name}] done already", flush=True)
-                return self._add(name, folder, record)
-            why = f": again, {missing[0]} is gone"
-            record = None
-        elif record is not None and record["fingerprint"] == mark:
+        if record is None or not record["done"] or record["fingerprint"] != step.fingerprint:
+            return None
+        if not all((folder / file).is_file() for file in record["files"]):
+            return None
+        self._check_unchanged(folder, record["files"])
+        print(f"[{step.name}] done already", flush=True)
+        return record
+
+    def _open(self, step: Step) -> Tuple[Path, Dict[str, Any]]:
+        """The folder of a step that is to be done, and its record."""
+        folder, settings, mark = self.folder / step.name, step.plain_settings, step.fingerprint
+        record = _read_json(folder / RECORD)
+        why = ""
+        if record is not None and record["fingerprint"] != mark:
+            why, record = f": again, {_difference(record, settings, step.consumed)}", None
+        elif record is not None and record["done"]:
+            missing = next(file for file in record["files"] if not (folder / file).is_file())
+            why, record = f": again, {missing} is gone", None
+        elif record is not None:
             why = ": resumed"
-        else:
-            why = "" if record is None else f": again, {_difference(record, settings, consumed)}"
-            record = None
-        print(f"\n[{name}] {title}{why}", flush=True)
+        print(f"\n[{step.name}] {step.title}{why}", flush=True)
         if record is None:
             _clear(folder)
-            record = {"done": False, "fingerprint": mark, "settings": settings, "inputs": consumed, "files": {}}
+            record = {"done": False, "fingerprint": mark, "settings": settings, "inputs": step.consumed, "files": {}}
             write_json(folder / RECORD, record)
-        started = time.time()
+        return folder, record
+
+    def _fill(self, work: Callable[[], None], folders: Sequence[Path]) -> None:
+        """Do the work; what bad input left untouched is removed."""
         try:
-            fill(folder)
+            work()
         except UserError:
-            if [path.name for path in folder.iterdir()] == [RECORD]:
-                _clear(folder)
+            for folder in folders:
+                if [path.name for path in folder.iterdir()] == [RECORD]:
+                    _clear(folder)
             raise
-        record.update(done=True, files={file: file_hash(folder / file) for file in outputs}, about=dict(about or {}))
+
+    def _close(self, step: Step, folder: Path, record: Dict[str, Any], started: float) -> Dict[str, Any]:
+        """Write down that a step is done."""
+        files = {file: file_hash(folder / file) for file in step.outputs}
+        record.update(done=True, files=files, about=dict(step.about or {}))
         write_json(folder / RECORD, record)
-        self._log(f"{name} took {time.time() - started:.1f} s")
-        return self._add(name, folder, record)
+        self._log(f"{step.name} took {time.time() - started:.1f} s")
+        return record
 
     def _add(self, name: str, folder: Path, record: Mapping[str, Any]) -> Artifact:
         self.artifacts.append(Artifact(name, folder, record["fingerprint"], record["files"], record["about"]))
@@ -190,6 +256,20 @@ def file_hash(path: Path) -> str:
         for block in iter(lambda: file.read(1 << 20), b""):
             out.update(block)
     return out.hexdigest()
+
+
+def made_by(command: str = "") -> Dict[str, Any]:
+    """`about` of a step: versions, and the command that does the same by hand."""
+    return {"versions": versions(), **({"command": command} if command else {})}
+
+
+def with_file_hashes(objects: Mapping[str, Any]) -> Dict[str, Any]:
+    """The configuration of objects, without what makes their codes, and with hashes for the files that it names."""
+    out = {key: value for key, value in objects.items() if key not in ("codes", "cache")}
+    for key in ("proposals", "objectList"):
+        if isinstance(out.get(key), str) and Path(out[key]).expanduser().is_file():
+            out[key] = file_hash(Path(out[key]).expanduser())
+    return out
 
 
 def clear_all_but_record(folder: Path) -> None:

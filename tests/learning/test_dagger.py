@@ -154,7 +154,7 @@ def test_what_the_objects_are_said_to_be_does_not_reach_the_student(reference):
 def test_only_a_student_has_a_teacher():
     task = GraspTask(FakeSim(2), starter_objects().select(["box"]), task_config(), seed=0, groups=["base", "full"])
     alone, taught = GraspVecEnv(task, "cpu").reset(), GraspVecEnv(task, "cpu", "full").reset()
-    assert list(alone) == ["obs"] and list(taught) == ["obs", "states"]
+    assert list(alone) == ["obs"] and list(taught) == ["obs", "states", "object_index"]
     assert (taught["obs"].shape[1], taught["states"].shape[1]) == (SIZES["base"], SIZES["full"])
 
 

@@ -17,15 +17,16 @@ TESTS = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
 
 
-def run_two(folder, *overrides):
-    """Both processes of a training: their results, and what each printed."""
+def run_two(folder, *overrides, nodes=1):
+    """Both processes of a training, on one node or two: their results, and what each printed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     processes = []
     for rank in range(2):
-        env = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1",
-               "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        local_rank = rank % (2 // nodes)
+        env = {**os.environ, "RANK": str(rank), "LOCAL_RANK": str(local_rank), "WORLD_SIZE": "2",
+               "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
                "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}  # fmt: skip
         script, result = TESTS / "helpers" / "one_rank.py", folder / f"rank{rank}.json"
         command = [sys.executable, str(script), str(result), *TINY, "multi_gpu=True", "sim_device=cpu",
@@ -88,10 +89,10 @@ def test_a_resumed_training_goes_on_together(trained, folder):
     assert first["obs"] != second["obs"]
 
 
-def test_a_hyper_policy_learns_in_both_and_says_what_follows(folder):
+def test_a_hyper_policy_learns_on_two_nodes_and_says_what_follows(folder):
     pytest.importorskip("mujoco.batch")
     hyper = ["task=ResDexHyper", "objects=starter", "objects.names=[box,sphere]", "experiment=hyper"]
-    (first, second), (out, other) = run_two(folder, *hyper)
+    (first, second), (out, other) = run_two(folder, *hyper, nodes=2)
     assert first["weights"] == second["weights"]
     assert first["statistics"] == second["statistics"]
     assert "task=ResDexHyperStage2 stage1=runs/hyper/nn/last.pth" in out and "Stage2" not in other

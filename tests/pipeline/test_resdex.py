@@ -1,79 +1,29 @@
 """The pipeline from objects to report, on a few objects with networks of eight neurons."""
 
-import contextlib
-import io
-import os
 import re
 import shlex
 import shutil
-from pathlib import Path
 
 import pytest
-from helpers.command_line import Outcome, assert_one_sentence, files
+from helpers.command_line import assert_one_sentence, files
+from helpers.pipelines import TINIER, Killed, done, pipeline, products, replace_work, report_of
 
 from resdex_tasks.shapes.clusters import read_clusters
-from resdex_tasks.utils.files import read_json, write_json
+from resdex_tasks.utils.files import read_json
 from runners.evaluation import gallery
-from runners.evaluation.intervals import Estimate
-from runners.evaluation.summary import EvaluationResult, SuccessRow, Summary
+from runners.evaluation.summary import EvaluationResult
 from runners.evaluation.tables import teacher_table
 from runners.launch import main as train_main
 from runners.learning.agent import ResDexAgent
 from runners.learning.monitor import TrainingStopped
-from runners.pipeline.__main__ import main
-from runners.pipeline.methods import resdex
-from runners.pipeline.workspace import LOCK, LOG, Workspace
-from runners.policies.checkpoint import Checkpoint, MadeBy
+from runners.pipeline import objects, trainings
+from runners.pipeline.workspace import Workspace
+from runners.policies.checkpoint import Checkpoint
 
-TINIER = (
-    "pipeline=tiny",
-    "out=made",
-    "sim.numThreads=1",
-    "num_envs=4",
-    "task.env.episodeLength=6",
-    "task.env.start.handOffset=0.0",  # in so few steps only r_lift, near the palm, tells one object from another
-    "task.env.start.objectOffset=0.0",
-    "task.env.start.handTilt=0.0",
-    "train.params.network.mlp.units=[8]",
-    "train.params.config.horizon_length=4",
-    "train.params.config.mini_epochs=1",
-    "train.params.config.games_to_track=4",
-    "train.params.config.save_frequency=1",
-    "max_iterations=3",
-    "expert_episodes=2",
-    "test_objects=1",
-    "test_experts=false",
-    "objects.count=4",
-    "test.num_episodes=1",
-    "task.env.vision.numPoints=8",
-    "task.env.vision.poolPoints=16",
-    "vision.train.params.config.updates=2",
-)
-STEPS = ["objects", "test_objects", "codes", "clusters", "expert", "own", "expert", "own", "stage1", "stage2",
+STEPS = ["objects", "test_objects", "codes", "clusters", "expert", "expert", "own", "own", "stage1", "stage2",
          "test_stage1", "test_stage2", "vision_mesh", "test_vision_mesh"]  # fmt: skip
 REPORTED = ("# ResDex with k = 2 experts on 4 objects", "## Success", "## Vision", "## Base experts",
             "test_stage2/gallery.png", "test_vision_mesh/evaluation.md")  # fmt: skip
-
-
-class Killed(BaseException):
-    """A kill: nothing may catch it."""
-
-
-def pipeline(folder, *overrides, settings=TINIER):
-    """The pipeline's command in `folder`."""
-    out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
-    os.chdir(str(folder))
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main([*settings, *overrides])
-    finally:
-        os.chdir(before)
-    return Outcome(status, out.getvalue(), err.getvalue())
-
-
-def done(outcome):
-    """The steps that were worked on, by the header lines."""
-    return [name for name, rest in re.findall(r"^\[(\S+)\] (.*)$", outcome.out, re.M) if rest != "done already"]
 
 
 def kind_of(step):
@@ -84,17 +34,8 @@ def kinds(outcome):
     return {kind_of(name) for name in done(outcome)}
 
 
-def products(folder):
-    """All that is made but the log and the lock."""
-    return {name: content for name, content in files(folder).items() if Path(name).name not in (LOG, LOCK)}
-
-
 def clusters_of(folder):
     return read_clusters(folder / "made" / "clusters" / "clusters.yaml")
-
-
-def report_of(folder):
-    return (folder / "made" / "report.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -196,7 +137,7 @@ def test_rerun_does_and_touches_nothing(whole):
 @pytest.mark.slow
 def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole, tmp_path, monkeypatch):
     """Each kill comes once; the same command resumes each time, and the report is that of the uninterrupted run."""
-    kills, evaluate, log, update = [], resdex.evaluate_checkpoint, Workspace._log, ResDexAgent.update_epoch
+    kills, evaluate, log, update = [], trainings.evaluate_checkpoint, Workspace._log, ResDexAgent.update_epoch
 
     def once(what):
         if what not in kills:
@@ -218,7 +159,7 @@ def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole
         log(self, text)
         once(f"after {text.split()[0]}")
 
-    monkeypatch.setattr(resdex, "evaluate_checkpoint", killed_test)
+    monkeypatch.setattr(trainings, "evaluate_checkpoint", killed_test)
     monkeypatch.setattr(Workspace, "_log", killed_log)
     monkeypatch.setattr(ResDexAgent, "update_epoch", killed_update)
     for calls in range(1, 100):
@@ -256,7 +197,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path, monkeypatch):
     def stopped(config, objects):
         raise TrainingStopped
 
-    monkeypatch.setattr(resdex, "train", stopped)
+    monkeypatch.setattr(trainings, "train", stopped)
     outcome = pipeline(tmp_path)
     assert outcome.status == 130 and outcome.err == ""
     command = outcome.out.splitlines()[-1].split("resumes with: ")[1]
@@ -264,51 +205,6 @@ def test_ctrl_c_says_how_to_resume(tmp_path, monkeypatch):
 
 
 # Trainings and tests are stand-ins from here on: what is asked is which of them are done
-
-
-def replace_work(patch, success):
-    """Instead of trainings and tests: files of the right kind. `success` maps an object to its expert's, at the end."""
-
-    def train(config, objects):
-        command, plain = config.command, config.plain
-        sources = {
-            "ResDexBase": [],
-            "ResDexHyper": command.experts,
-            "ResDexHyperStage2": [command.stage1],
-            "ResDexVision": [command.teacher],
-        }
-        own = [command.experiment, command.seed, command.max_iterations, config.params["config"]["gamma"]]
-        history = f"{own} of {[Checkpoint.read(source).made_by.command for source in sources[config.task.name]]}"
-        checkpoint = Checkpoint(
-            spec=config.policy_spec,
-            weights={},
-            made_by=MadeBy(history, command.seed, {}),
-            task=plain["task"],
-            sim=plain["sim"],
-            objects=tuple(objects.names),
-            object_source=plain["objects"],
-        )
-        path = Path(command.runs_dir) / command.experiment / "nn" / "last.pth"
-        path.parent.mkdir()
-        checkpoint.write(path)
-
-    def evaluate_checkpoint(config, objects):
-        command = config.command
-        rate = Estimate(success.get(objects.names[0], 1.0), 0.0, 1.0)
-        result = EvaluationResult(
-            summary=Summary(SuccessRow("all", 2, 0, rate, rate, None, None), splits=[], categories=[], objects=[]),
-            checkpoint=config.checkpoint.made_by.command,
-            seed=command.seed,
-            num_envs=command.num_envs,
-            proposal_weights=[1.0, 1.0, 1.0],
-            experts=None,
-            versions={},
-            settings={"episodes": [command.num_episodes, command.episodes_per_object]},
-        )
-        write_json(Path(command.runs_dir) / command.experiment / "evaluation.json", result.to_json())
-
-    patch.setattr(resdex, "train", train)
-    patch.setattr(resdex, "evaluate_checkpoint", evaluate_checkpoint)
 
 
 @pytest.fixture()
@@ -418,7 +314,7 @@ TESTS = {"test_stage1", "test_stage2", "test_vision_mesh"}
 def test_changed_setting_reruns_what_it_touches(finished, made_by_stand_ins, monkeypatch, change, rerun):
     if change.startswith(("cluster_seed", "objects.count")):  # else the centres may be others
         known = clusters_of(finished)
-        monkeypatch.setattr(resdex, "cluster", lambda *arguments, **settings: known)
+        monkeypatch.setattr(objects, "cluster", lambda *arguments, **settings: known)
     outcome = pipeline(finished, change)
     assert outcome.status == 0, outcome.err
     assert kinds(outcome) == rerun

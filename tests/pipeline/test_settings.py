@@ -7,16 +7,12 @@ import yaml
 
 from resdex_tasks.utils.paths import CFG_DIR
 from runners.config import load_config
-from runners.pipeline.methods.resdex import slug
-from runners.pipeline.settings import SECTIONS, read_settings
+from runners.pipeline.experts import slug
+from runners.pipeline.methods import method_of
+from runners.pipeline.run import TESTED
+from runners.pipeline.settings import GROUPED, METHODS, SECTIONS, read_settings
 
-TASKS = {
-    "base": "ResDexBase",
-    "stage1": "ResDexHyper",
-    "stage2": "ResDexHyperStage2",
-    "vision": "ResDexVision",
-    "test": "ResDexHyperStage2",
-}
+TASKS = {**TESTED, **{section: task for name in METHODS for section, task in method_of(name).TASKS.items()}}
 
 
 def test_command_line_overrides_the_file_and_a_section_overrides_all():
@@ -32,7 +28,7 @@ def test_every_preset_composes(name):
     settings = read_settings([f"pipeline={name}"])
     for section, task in TASKS.items():
         assert load_config(settings.overrides(section, {"task": task})).objects.source == "zoo"
-    assert {key for key in values if isinstance(values[key], dict)} <= {*SECTIONS, "encoder_training"}
+    assert {key for key in values if isinstance(values[key], dict)} <= {*SECTIONS, *GROUPED}
     assert settings.students == ["mesh"]
 
 

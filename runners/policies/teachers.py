@@ -1,0 +1,62 @@
+"""The teachers of a student: one for everything, or each for the objects that it was trained on."""
+
+from typing import List, Sequence, Union
+
+import torch
+from torch import Tensor
+
+from resdex_tasks.utils.errors import UserError
+from runners.policies.checkpoint import Checkpoint
+from runners.policies.policy import Policy
+
+
+class Teachers:
+    """What the teachers would do.
+
+    Args:
+        policies: all of them see the same.
+        of_object: (number of objects,) int64, which of them teaches each object.
+    """
+
+    def __init__(self, policies: Sequence[Policy], of_object: Tensor) -> None:
+        self.policies = list(policies)
+        self._of_object = of_object.to(policies[0].device)
+
+    def __call__(self, states: Tensor, object_index: Tensor, clamp: bool = True) -> Tensor:
+        """Actions (N, 24).
+
+        Args:
+            states: (N, size) what they see, joined.
+            object_index: (N,) int64 the object that each row is about.
+            clamp: see `Policy.__call__`.
+        """
+        if len(self.policies) == 1:
+            return self.policies[0](states, clamp=clamp).action
+        teacher = self._of_object[object_index.to(self._of_object.device)]
+        actions: List[Tensor] = [policy(states, clamp=clamp).action for policy in self.policies]
+        return torch.stack(actions)[teacher, torch.arange(len(teacher), device=teacher.device)]
+
+
+def load_teachers(
+    checkpoints: Sequence[Checkpoint], objects: Sequence[str], device: Union[str, torch.device]
+) -> Teachers:
+    """The teachers of these checkpoints.
+
+    Args:
+        objects: names of the objects that will be taught.
+
+    Raises:
+        UserError: there are several, and an object was met by none of them, or by two.
+    """
+    owners = torch.zeros(len(objects), dtype=torch.int64)
+    if len(checkpoints) > 1:
+        met = [set(checkpoint.objects) for checkpoint in checkpoints]
+        for i, name in enumerate(objects):
+            of = [j for j, names in enumerate(met) if name in names]
+            if len(of) != 1:
+                what = f"{len(of)} of the {len(checkpoints)} teachers were" if of else "none of the teachers was"
+                raise UserError(
+                    f"{what} trained on object '{name}'; of several teachers, each teaches objects of its own"
+                )
+            owners[i] = of[0]
+    return Teachers([Policy.load(checkpoint, device) for checkpoint in checkpoints], owners)

@@ -1,0 +1,237 @@
+"""The rival methods from objects to report: a curriculum, specialists, a distilled generalist."""
+
+import re
+import shutil
+
+import pytest
+from helpers.command_line import assert_one_sentence
+from helpers.pipelines import TINIER, Killed, done, pipeline, replace_work, report_of
+
+from resdex_tasks.shapes.clusters import read_clusters
+from resdex_tasks.shapes.codes import read_codes
+from resdex_tasks.utils.files import read_json
+from runners.evaluation import gallery
+from runners.learning.agent import ResDexAgent
+from runners.pipeline import trainings
+from runners.pipeline.workspace import Workspace
+from runners.policies.checkpoint import Checkpoint
+
+RIVAL = (*TINIER, "generalist.train.params.config.updates=2", "curriculum_sizes=[1,2]")
+PP = "method=unidexgrasp_pp"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_galleries():
+    """Else most of the time would go into them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "WIDTH", 64)
+        patch.setattr(gallery, "HEIGHT", 64)
+        yield
+
+
+def last(folder, step):
+    return Checkpoint.read(folder / "made" / step / "nn" / "last.pth")
+
+
+@pytest.fixture(scope="module")
+def pp(tmp_path_factory):
+    """Folder of an uninterrupted run of UniDexGrasp++; tests may not change it."""
+    folder = tmp_path_factory.mktemp("pp")
+    outcome = pipeline(folder, PP, settings=RIVAL)
+    assert outcome.status == 0, outcome.err
+    (folder / "out.txt").write_text(outcome.out)
+    return folder
+
+
+# UniDexGrasp++
+
+
+@pytest.mark.slow
+def test_unidexgrasp_pp_goes_from_curriculum_to_a_student(pp):
+    steps = ["curriculum_1", "curriculum_2", "curriculum_3", "specialist_1_1", "specialist_1_2", "generalist_2"]
+    assert [row["name"] for row in read_json(pp / "made" / "results.json")["trained"]] == [*steps, "vision_mesh"]
+    text = report_of(pp)
+    for words in ("## Curriculum", "## Specialists", "generalist 1", "generalist 2", "vision (mesh clouds)", "336"):
+        assert words in text
+
+
+@pytest.mark.slow
+def test_each_stage_meets_the_objects_that_the_curriculum_admits(pp):
+    stages = read_json(pp / "made" / "curriculum" / "curriculum.json")["stages"]
+    assert [len(stage["names"]) for stage in stages] == [1, 2, 4]
+    for number, stage in enumerate(stages, 1):
+        assert list(last(pp, f"curriculum_{number}").objects) == stage["names"]
+
+
+@pytest.mark.slow
+def test_specialists_start_from_the_generalist_and_meet_their_cluster_alone(pp):
+    clusters = read_clusters(pp / "made" / "clusters" / "clusters.yaml")
+    assert clusters.encoder == read_codes(pp / "made" / "codes" / "codes.npz").encoder
+    said = (pp / "out.txt").read_text()
+    for number, group in enumerate(clusters.clusters, 1):
+        assert list(last(pp, f"specialist_1_{number}").objects) == sorted(group.ranking)
+        part = said.split(f"[specialist_1_{number}]")[1].split("\n[")[0]
+        assert "starts from the weights of made/curriculum_3/nn/last.pth" in part
+
+
+@pytest.mark.slow
+def test_the_generalist_imitates_the_specialists_each_on_its_objects(pp):
+    generalist = last(pp, "generalist_2")
+    specialists = [last(pp, f"specialist_1_{i}") for i in (1, 2)]
+    assert generalist.made_by.teacher["id"] == "+".join(s.id for s in specialists)
+    assert sorted(generalist.objects) == sorted(name for s in specialists for name in s.objects)
+    assert generalist.spec == specialists[0].spec
+    student = last(pp, "vision_mesh")
+    assert student.made_by.teacher["id"] == generalist.made_by.teacher["id"], (
+        "of the specialists, not of the generalist"
+    )
+
+
+@pytest.mark.slow
+def test_killed_in_the_midst_it_resumes_with_the_same_report(pp, tmp_path, monkeypatch):
+    kills, log, update = [], Workspace._log, ResDexAgent.update_epoch
+
+    def once(what):
+        if what not in kills:
+            kills.append(what)
+            raise Killed
+
+    def killed_update(self):
+        if self.epoch_num == 1 and self.experiment_name in ("curriculum_2", "generalist_2"):
+            once(self.experiment_name)
+        return update(self)
+
+    def killed_log(self, text):
+        log(self, text)
+        if text.startswith("specialist_1_1 "):
+            once("specialist_1_1")
+
+    monkeypatch.setattr(Workspace, "_log", killed_log)
+    monkeypatch.setattr(ResDexAgent, "update_epoch", killed_update)
+    for _ in range(3):
+        with pytest.raises(Killed):
+            pipeline(tmp_path, PP, settings=RIVAL)
+    assert pipeline(tmp_path, PP, settings=RIVAL).status == 0
+    assert kills == ["curriculum_2", "specialist_1_1", "generalist_2"]
+    assert report_of(tmp_path) == report_of(pp)
+
+
+# UniDexGrasp, PPO
+
+
+@pytest.mark.slow
+def test_unidexgrasp_goes_on_once_a_stage_has_succeeded(tmp_path):
+    """With a threshold of 0 a stage ends as soon as the window of episodes is full, but for the last."""
+    outcome = pipeline(tmp_path, "method=unidexgrasp", "curriculum_threshold=0", settings=RIVAL)
+    assert outcome.status == 0, outcome.err
+    taken = {row["name"]: row["steps"] for row in read_json(tmp_path / "made" / "results.json")["trained"]}
+    assert taken == {"curriculum_1": 32, "curriculum_2": 32, "curriculum_3": 48, "vision_mesh": 48}
+    table = report_of(tmp_path).split("## Curriculum")[1].split("## ")[0]
+    assert re.findall(r"(success|its iterations) \|$", table, re.M) == ["success", "success", "its iterations"]
+    assert done(pipeline(tmp_path, "method=unidexgrasp", "curriculum_threshold=0", settings=RIVAL)) == []
+
+
+@pytest.mark.slow
+def test_ppo_meets_all_objects_at_once_within_its_budget(tmp_path):
+    outcome = pipeline(tmp_path, "method=ppo", "budget=119", settings=RIVAL)
+    assert outcome.status == 0, outcome.err
+    assert len(last(tmp_path, "state").objects) == 4 and last(tmp_path, "state").spec.experts is None
+    taken = [row["steps"] for row in read_json(tmp_path / "made" / "results.json")["trained"]]
+    assert taken == [48, 64], "iterations of 16 steps"
+    assert "Of a budget of 119" in report_of(tmp_path) and "| **112** |" in report_of(tmp_path)
+
+
+# Stand-ins: which trainings there are, and how long
+
+
+@pytest.fixture
+def work(monkeypatch):
+    replace_work(monkeypatch, {})
+
+
+def iterations(folder, step):
+    return int(
+        re.search(r"max_iterations=(\d+)", read_json(folder / "made" / step / "step.json")["about"]["command"])[1]
+    )
+
+
+@pytest.mark.slow
+def test_rounds_end_where_the_generalist_gains_nothing(tmp_path, work):
+    """The stand-ins succeed as often after as before: no second round is begun, and its steps are for the student."""
+    assert pipeline(tmp_path, PP, "rounds=2", "budget=2000", settings=RIVAL).status == 0
+    assert not list((tmp_path / "made").glob("*_2_*"))
+    # a stand-in takes no steps: the student gets all
+    assert iterations(tmp_path, "vision_mesh") == 2000 // 16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["unidexgrasp", "unidexgrasp_pp", "ppo", "base"])
+def test_a_run_again_does_nothing_and_a_changed_student_redoes_itself_alone(tmp_path, work, method):
+    settings = (*RIVAL, f"method={method}")
+    assert pipeline(tmp_path, settings=settings).status == 0
+    assert done(pipeline(tmp_path, settings=settings)) == []
+    vision = [] if method == "base" else ["vision_mesh", "test_vision_mesh"]
+    assert done(pipeline(tmp_path, "vision.max_iterations=4", settings=settings)) == vision
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "overrides, culprits",
+    [
+        (("method=sac",), ["method is 'sac'", "unidexgrasp_pp"]),
+        ((PP, "specialists=9"), ["specialists is 9", "4 training objects"]),
+        ((PP, "curriculum_sizes=[2,1]"), ["curriculum_sizes is [2, 1]"]),
+        ((PP, "budget=100"), ["budget: 100 steps", "less than an iteration of 16 steps"]),
+        (("method=ppo", "submitit.timeout_min=3"), ["submitit is for launcher=submitit"]),
+        (("method=ppo", "weights=a.pth"), ["weights is set by the pipeline"]),
+    ],
+)
+def test_invalid_input_is_one_sentence(tmp_path, work, overrides, culprits):
+    assert_one_sentence(pipeline(tmp_path, *overrides, settings=RIVAL), *culprits)
+    for record in tmp_path.glob("made/*/step.json"):
+        assert read_json(record)["done"], "nothing is left half made"
+
+
+@pytest.mark.slow
+def test_a_folder_holds_one_method(tmp_path, work):
+    assert pipeline(tmp_path, "method=ppo", settings=RIVAL).status == 0
+    outcome = pipeline(tmp_path, "method=unidexgrasp", settings=RIVAL)
+    assert_one_sentence(outcome, "method=ppo", "method=unidexgrasp")
+
+
+# Launchers
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """Two base experts, trained in the pipeline's own process."""
+    folder = tmp_path_factory.mktemp("alone")
+    assert pipeline(folder, "method=base", settings=RIVAL).status == 0
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher", [("jobs=2",), ("launcher=submitit", "submitit.cluster=local", "submitit.timeout_min=10")]
+)
+def test_whoever_trains_the_artifacts_are_the_same(alone, tmp_path, launcher):
+    if "submitit" in launcher[0]:
+        pytest.importorskip("submitit")
+    outcome = pipeline(tmp_path, "method=base", *launcher, settings=[s for s in RIVAL if s != "jobs=1"])
+    assert outcome.status == 0, outcome.err
+    assert report_of(tmp_path) == report_of(alone)
+    experts = sorted(path.name for path in (alone / "made").glob("expert_*"))
+    assert len(experts) == 2 and all(f"{name}: done" in outcome.out for name in experts)
+    assert [last(tmp_path, name).id for name in experts] == [last(alone, name).id for name in experts]
+
+
+@pytest.mark.slow
+def test_a_training_cut_after_its_last_iteration_is_not_gone_on_with(alone, tmp_path, monkeypatch):
+    """As a job that was killed between its last checkpoint and its end."""
+    shutil.copytree(alone / "made", tmp_path / "made")
+    (name,) = [path.name for path in (tmp_path / "made").glob("expert_apple*")]
+    record = tmp_path / "made" / name / "step.json"
+    record.write_text(record.read_text().replace('"done": true', '"done": false'))
+    monkeypatch.setattr(trainings, "train", None)
+    assert done(pipeline(tmp_path, "method=base", settings=RIVAL)) == [name]
+    assert report_of(tmp_path) == report_of(alone)
