@@ -25,6 +25,7 @@ from resdex_tasks.objects.dexgraspnet.files import MAX_DEPTH
 from resdex_tasks.objects.geometry.surface import TurnedSurface
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.proposals.candidates import depth_in_table
+from resdex_tasks.proposals.reach import reach_into_object
 from resdex_tasks.proposals.search import MakeSim, strays
 from resdex_tasks.proposals.trials import FULL_MOTION, holds, reach_into_objects, replay_trials, run_trials
 from resdex_tasks.utils.rotations import rotation_angle
@@ -116,6 +117,11 @@ def main(argv: Optional[Sequence[str]] = None) -> float:
     print(
         f"\nat (R, t, q) the hand reaches more than {1000 * MAX_DEPTH:g} mm below the table in "
         f"{100 * (depth > MAX_DEPTH).mean():.2f} % of the proposals; at most {1000 * depth.max():.1f} mm"
+    )
+    touch = 1000 * np.concatenate([reach_into_object(obj, obj.proposals) for obj in objects])
+    print(
+        f"\nat (R, t, q) the hand reaches {np.median(touch):.1f} mm into the object in the median, "
+        f"{np.percentile(touch, 90):.1f} mm in nine of ten"
     )
     print(
         f"\nwhen a trial begins, the hand reaches more than {1000 * IN_OBJECT:g} mm into the object in "

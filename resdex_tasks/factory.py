@@ -27,7 +27,15 @@ def make_objects(config: Union[ObjectsConfig, Mapping[str, Any]]) -> ObjectSet:
         UserError: a key, a value, or a file that it names is at fault.
     """
     config = read_objects_config(config) if isinstance(config, Mapping) else config
-    objects = config.make()
+    return equipped(config.make(), config)
+
+
+def equipped(objects: ObjectSet, config: ObjectsConfig) -> ObjectSet:
+    """Objects with the proposals and the codes that their settings name.
+
+    Raises:
+        UserError: a file is at fault, or made for other objects.
+    """
     if config.proposals is not None:
         objects = with_proposals(objects, config.proposals)
     if config.codes is not None:

@@ -10,8 +10,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     {"policies"},
     {"config"},
-    {"objects", "evaluation"},
-    {"learning", "viewer"},
+    {"evaluation"},
+    {"objects", "learning", "viewer"},
     {"pipeline", "launch"},
 )
 """Rooms of `runners`, the lowest first: each may import those below it, and none beside or above it."""

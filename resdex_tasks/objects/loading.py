@@ -1,20 +1,21 @@
 """Builds object sets from thousands of files, of which some cannot be used."""
 
 import logging
-from typing import Callable, Dict, List, Sequence, TypeVar
-
-from tqdm import tqdm
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Callable, Dict, List, Sequence, TypeVar, Union
 
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.progress import Progress
 
 Item = TypeVar("Item")
+Built = TypeVar("Built")
 
 LOG = logging.getLogger(__name__)
 """Logs every object that is left out."""
 
 FEW = 20
-"""Up to this many objects, no progress bar is shown."""
+"""Up to this many objects, no progress is shown."""
 
 
 class Unusable(UserError):
@@ -31,16 +32,75 @@ class Unusable(UserError):
         super().__init__(f"{subject} {reason}" + (f": {detail}" if detail else ""))
 
 
+def attempt(
+    items: Sequence[Item],
+    build: Callable[[Item], Built],
+    few: int = FEW,
+    workers: int = 1,
+    stop: Callable[[], None] = lambda: None,
+) -> List[Union[Built, Unusable]]:
+    """What `build` makes of each of `items`, in their order, or the `Unusable` that it raised for it.
+
+    Progress is shown for more than `few` items.
+
+    Args:
+        workers: threads that build at a time.
+        stop: called after any other error, so that the other threads may end early.
+    """
+    progress = Progress(len(items), "objects", quiet=len(items) <= few)
+
+    def result(item: Item) -> Union[Built, Unusable]:
+        try:
+            return build(item)
+        except Unusable as error:
+            return error
+
+    with ThreadPoolExecutor(workers) as threads:
+        waiting = [threads.submit(result, item) for item in items]
+        try:
+            for one in as_completed(waiting):
+                one.result()
+                progress.advance()
+            return [one.result() for one in waiting]
+        except BaseException:
+            for one in waiting:
+                one.cancel()
+            stop()
+            raise
+        finally:
+            progress.close()
+
+
+def usable(results: Sequence[Union[Built, Unusable]], source: object, report: Callable[[str], None]) -> List[Built]:
+    """Those results of `attempt` that are none of `Unusable`.
+
+    Args:
+        source: where they come from, for messages.
+        report: called once, if any cannot be used, with a line on how many, of how many, and why.
+
+    Raises:
+        UserError: none can be used.
+    """
+    good = [result for result in results if not isinstance(result, Unusable)]
+    left_out = [result for result in results if isinstance(result, Unusable)]
+    if not good:
+        if len(left_out) == 1:
+            raise left_out[0]
+        raise UserError(f"none of the {len(results)} objects in {source} can be used: {_reasons(left_out)}")
+    if left_out:
+        report(f"left out {len(left_out)} of the {len(results)} objects in {source}: {_reasons(left_out)}")
+    return good
+
+
 def gather(
     items: Sequence[Item],
     build: Callable[[Item], GraspObject],
     source: object,
     report: Callable[[str], None] = print,
-    few: int = FEW,
 ) -> ObjectSet:
     """The objects that `build` makes of `items`; those for which it raises `Unusable` are left out.
 
-    Each of these is logged (`LOG`, at level INFO). A terminal shows a progress bar for more than `few` items.
+    Each of these is logged (`LOG`, at level INFO).
 
     Args:
         source: where the items come from, for messages.
@@ -49,22 +109,11 @@ def gather(
     Raises:
         UserError: none can be used.
     """
-    objects: List[GraspObject] = []
-    left_out: List[Unusable] = []
-    # None: no bar where no terminal shows it
-    for item in tqdm(items, desc="objects", unit="object", disable=len(items) <= few or None):
-        try:
-            objects.append(build(item))
-        except Unusable as error:
-            left_out.append(error)
-            LOG.info("left out: %s", error)
-    if not objects:
-        if len(left_out) == 1:
-            raise left_out[0]
-        raise UserError(f"none of the {len(items)} objects in {source} can be used: {_reasons(left_out)}")
-    if left_out:
-        report(f"left out {len(left_out)} of the {len(items)} objects in {source}: {_reasons(left_out)}")
-    return ObjectSet(objects)
+    results = attempt(items, build)
+    for result in results:
+        if isinstance(result, Unusable):
+            LOG.info("left out: %s", result)
+    return ObjectSet(usable(results, source, report))
 
 
 def _reasons(left_out: Sequence[Unusable]) -> str:

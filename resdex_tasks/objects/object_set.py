@@ -32,6 +32,12 @@ class ConvexPiece:
             if array.ndim != 2 or array.shape[1] != 3 or len(array) < 4:
                 raise ValueError(f"a convex piece needs {name} of shape (N, 3), N >= 4; got {array.shape}")
 
+    @property
+    def volume(self) -> float:
+        """m^3"""
+        a, b, c = np.moveaxis(self.vertices[self.faces] - self.vertices.mean(axis=0), 1, 0)
+        return float(np.sum(a * np.cross(b, c)) / 6)
+
 
 @dataclass(frozen=True)
 class GraspProposals:
@@ -45,6 +51,9 @@ class GraspProposals:
     """(P, 22) joint positions in the order of `shadow_hand.JOINTS`, rad: q."""
     rest_rotation: np.ndarray
     """(P, 4) quaternion that turns the object's frame so that it rests on the table, before the random yaw."""
+    squeeze: np.ndarray = None  # type: ignore[assignment]
+    """(P,) rad beyond q by which the joints that close the hand go on before they press: q itself is a hand that
+    touches. Not given: zero."""
 
     def __len__(self) -> int:
         return len(self.joint_pos)
@@ -60,12 +69,16 @@ class GraspProposals:
         return GraspProposals(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
     def __post_init__(self) -> None:
+        if self.squeeze is None:
+            object.__setattr__(self, "squeeze", np.zeros(len(self.joint_pos)))
         shapes = [a.shape for a in (self.rotation, self.translation, self.joint_pos, self.rest_rotation)]
         count = len(self.joint_pos)
         if count == 0 or shapes != [(count, 4), (count, 3), (count, NUM_JOINTS), (count, 4)]:
             raise ValueError(f"proposals need shapes (P, 4), (P, 3), (P, {NUM_JOINTS}), (P, 4), P >= 1; got {shapes}")
-        if not (np.isfinite(self.translation).all() and np.isfinite(self.joint_pos).all()):
-            raise ValueError("proposals need finite translations and joint positions")
+        if self.squeeze.shape != (count,):
+            raise ValueError(f"proposals need a squeeze of shape ({count},); got {self.squeeze.shape}")
+        if not all(np.isfinite(values).all() for values in (self.translation, self.joint_pos, self.squeeze)):
+            raise ValueError("proposals need finite translations, joint positions and squeezes")
         for name, quat in (("rotation", self.rotation), ("rest_rotation", self.rest_rotation)):
             if not np.allclose(np.linalg.norm(quat, axis=1), 1.0, atol=1e-5):
                 raise ValueError(f"proposals need unit quaternions; {name} has others")
@@ -83,6 +96,9 @@ class GraspObject:
     proposals: GraspProposals
     code: Optional[np.ndarray] = None
     """(64,) shape code, or None where no encoder has run."""
+    solid_fraction: float = 1.0
+    """Volume of the object as a fraction of the sum of its pieces' volumes, which is more where they overlap: the
+    pieces weigh so much less."""
 
     def __post_init__(self) -> None:
         if not self.pieces:
@@ -91,6 +107,8 @@ class GraspObject:
             raise UserError(f"object '{self.name}' has split '{self.split}'; the splits are {', '.join(SPLITS)}")
         if self.code is not None and (self.code.shape != (CODE_SIZE,) or not np.isfinite(self.code).all()):
             raise UserError(f"object '{self.name}' has a code that is not {CODE_SIZE} finite numbers")
+        if not 0 < self.solid_fraction < np.inf:
+            raise UserError(f"object '{self.name}' has a volume that is not positive")
         for piece in self.pieces:
             if not np.isfinite(piece.vertices).all():
                 raise UserError(f"object '{self.name}' has a vertex that is not a number")

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Optional, Type, Union
 
 from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
-from resdex_tasks.objects.meshes import mesh_objects
+from resdex_tasks.objects.meshes.record import MeshImport
+from resdex_tasks.objects.meshes.sizes import DEFAULT_SIZE, UNITS
+from resdex_tasks.objects.meshes.source import import_meshes
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.objects.zoo import SIZES, zoo_objects
@@ -89,14 +91,19 @@ class MeshesConfig(ObjectsConfig):
     """`cfg/objects/meshes.yaml`"""
 
     root: Optional[str] = None
-    size: Optional[float] = field(default=0.10, metadata=bounds(above=0))
+    size: Optional[float] = field(default=DEFAULT_SIZE, metadata=bounds(above=0))
+    unit: Union[str, float, None] = field(default=None, metadata=bounds(choices=tuple(UNITS), above=0))
     max_pieces: int = field(default=16, metadata=bounds(at_least=1))
     split: str = field(default="train", metadata=bounds(choices=SPLITS))
     cache: Optional[str] = None
 
-    def make(self) -> ObjectSet:
+    def imported(self) -> MeshImport:
+        """What happened to each file of the folder."""
         root = _given_root(self.root, self.source)
-        return mesh_objects(root, self.size, self.max_pieces, self.split, self.cache, self.names)
+        return import_meshes(root, self.size, self.unit, self.max_pieces, self.split, self.cache, self.names)
+
+    def make(self) -> ObjectSet:
+        return self.imported().objects()
 
 
 SOURCES: Dict[str, Type[ObjectsConfig]] = {

@@ -24,6 +24,7 @@ from resdex_tasks.proposals.closure import (
     Scene,
     Z,
     closed_on_table,
+    touching_on_table,
 )
 
 X = np.array([1.0, 0.0, 0.0])
@@ -155,19 +156,21 @@ def sample_candidates(
     Each has the best score (`closed_on_table`) of `draws` random ones: the palm and the fingers point to the object,
     from above or the side, the fingers mostly across its narrow side. The hand comes along that direction until its
     grasp centre is in the object or something is in its way: no part of it is in the object or below the table. Then
-    the fingers close, each until it touches and by up to `max_further` further, and the hand comes to the table.
+    the fingers close, each until it touches, and the hand comes to where it is at the table when they have closed by up
+    to `max_further` further, which is the grasp's squeeze.
     """
     rests = rest_rotations(obj)
     which = np.arange(count) % len(rests)
     rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
+    squeeze = np.zeros(count)
     for i, rest in enumerate(rests[:count]):
         rows = np.flatnonzero(which == i)
         scene = Scene.of(obj, rest, rng, config.closure)
         shapes, by, pinch = _shapes(config.draws * len(rows), rng, config)
         hand, position = _placed(scene, shapes, by, pinch, rng, config)
         best = _best_of(config.draws, scene, shapes, by, hand, position, rng, config.closure)
-        rotation[rows], translation[rows], joint_pos[rows] = best
-    return GraspProposals(rotation, translation, joint_pos, rests[which])
+        rotation[rows], translation[rows], joint_pos[rows], squeeze[rows] = best
+    return GraspProposals(rotation, translation, joint_pos, rests[which], squeeze)
 
 
 def vary_candidates(
@@ -180,6 +183,7 @@ def vary_candidates(
     """Hand poses to try beside those that did well: in turn for each, the best by score of `variations` random ones."""
     which = np.arange(count) % len(parents)
     rotation, translation, joint_pos = np.zeros((count, 4)), np.zeros((count, 3)), np.zeros((count, len(JOINTS)))
+    squeeze = np.zeros(count)
     lower, upper = joint_ranges().T
     opening = config.vary_opening + config.closure.max_further
     rests = parents.rest_rotation[which]
@@ -197,8 +201,8 @@ def vary_candidates(
         shapes = (parents.joint_pos[parent] + jitter - opening * CLOSING_SENSE).clip(lower, upper)
         by = (shapes + (opening + config.vary_closing) * CLOSING_SENSE).clip(lower, upper) - shapes
         best = _best_of(config.variations, scene, shapes, by, hands, positions, rng, config.closure)
-        rotation[rows], translation[rows], joint_pos[rows] = best
-    return GraspProposals(rotation, translation, joint_pos, rests)
+        rotation[rows], translation[rows], joint_pos[rows], squeeze[rows] = best
+    return GraspProposals(rotation, translation, joint_pos, rests, squeeze)
 
 
 def rest_rotations(obj: GraspObject) -> np.ndarray:
@@ -227,13 +231,16 @@ def _best_of(
     position: np.ndarray,
     rng: Generator,
     config: ClosureConfig,
-) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """R (K, 4), t (K, 3) and q (K, 22) of the best by score of every `draws` hands in turn, closed on the table."""
+) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """R (K, 4), t (K, 3), q (K, 22) and squeeze (K,) of the best by score of every `draws` hands in turn, closed on the
+    table until they touch."""
     further = rng.uniform(0.0, config.max_further, len(shapes))
-    closed, score, position = closed_on_table(scene, shapes, by, further, hand, position, config)
+    squeezed, score, position = closed_on_table(scene, shapes, by, further, hand, position, config)
     best = score.reshape(-1, draws).argmax(axis=1) + np.arange(0, len(shapes), draws)
-    rotation, translation = scene.to_object(hand[best], position[best])
-    return rotation, translation, closed[best]
+    hand, position = hand[best], position[best]
+    touching, position = touching_on_table(scene, squeezed[best], hand, position, config)
+    rotation, translation = scene.to_object(hand, position)
+    return rotation, translation, touching, further[best]
 
 
 def _shapes(count: int, rng: Generator, config: CandidateConfig) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:

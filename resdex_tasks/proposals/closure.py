@@ -69,6 +69,8 @@ class ClosureConfig:
     """Score that a hand loses which is in the object while it is open."""
     scratch_depth: float = 0.005
     """m that a closed hand may reach below the table at the cost of 1: fingers give way, but push the hand off."""
+    table_passes: int = 3
+    """How often a hand whose fingers touch is brought up to the table."""
     pressed: float = 0.27
     """rad beyond contact that the thumb is commanded where the grip is measured: a third of what a trial commands. The
     fingers' share of it is `finger_rate`."""
@@ -153,8 +155,8 @@ def closed_on_table(
         position: (K, 3) m of the hand roots in the scene.
 
     Returns:
-        joint positions (K, 22), rad; score (K,) at first contact, less the costs of the table and of an object in the
-        way of the open hand; and position (K, 3), m.
+        joint positions (K, 22) of the hands closed further, rad; score (K,) at first contact, less the costs of the
+        table and of an object in the way of the open hand; and position (K, 3), m.
     """
     lower, upper = joint_ranges().T
     closed, score, lowest = _closed(scene, shapes, by, hand, position, config)
@@ -162,13 +164,40 @@ def closed_on_table(
     moved = np.flatnonzero(np.abs(position - before)[:, 2] > config.min_move)
     if len(moved):
         closed[moved], score[moved], _ = _closed(scene, shapes[moved], by[moved], hand[moved], position[moved], config)
-    closed = (closed + further[:, None] * CLOSING_SENSE).clip(lower, upper)
-    lowest = _lowest(closed, hand, position)
+    squeezed = (closed + further[:, None] * CLOSING_SENSE).clip(lower, upper)
+    lowest = _lowest(squeezed, hand, position)
     score = score - np.maximum(-lowest / config.scratch_depth, 0.0)
     allowed = np.where(lowest < 0, np.minimum(lowest + config.scratch_depth, 0.0), lowest)
     position = _to_table(scene, closed, hand, position, allowed, config)
     blocked = _clearance_open(scene, closed, hand, position, config) < 0.0
-    return closed, score - config.blocked_cost * blocked, position
+    return squeezed, score - config.blocked_cost * blocked, position
+
+
+def touching_on_table(
+    scene: Scene, squeezed: np.ndarray, hand: Rotation, position: np.ndarray, config: ClosureConfig
+) -> Tuple[np.ndarray, np.ndarray]:
+    """Joint positions (K, 22), rad, at which every finger touches the object, and positions (K, 3) of the hands, m,
+    raised where these fingers, which are straighter, would be in the table by more than `scratch_depth`.
+
+    Args:
+        squeezed: (K, 22) rad, of the hands that `closed_on_table` returns: a finger that touches nothing before is as
+            far closed as these.
+    """
+    for _ in range(config.table_passes):  # higher up, fingers touch elsewhere
+        touching = _closed_to_contact(scene, squeezed, hand, position, config)
+        deeper = np.maximum(-_lowest(touching, hand, position) - config.scratch_depth, 0.0)
+        position = position + deeper[:, None] * Z
+    return _closed_to_contact(scene, squeezed, hand, position, config), position
+
+
+def _closed_to_contact(
+    scene: Scene, squeezed: np.ndarray, hand: Rotation, position: np.ndarray, config: ClosureConfig
+) -> np.ndarray:
+    lower, upper = joint_ranges().T
+    opened = (squeezed - (config.opening + config.max_further) * CLOSING_SENSE).clip(lower, upper)
+    by = squeezed - opened
+    fraction = _first_contacts(scene, opened, by, hand, position, config).fraction
+    return opened + np.where(np.isnan(fraction), 1.0, fraction)[:, FINGER_OF_JOINT] * by
 
 
 class _Contacts(NamedTuple):

@@ -6,6 +6,7 @@
 - `scale` (G,): metres per unit of the object's mesh, always 1 here.
 - `plane` (G, 4): the table in the object's frame, Ax + By + Cz + D being the height above it.
 - `object` (G,): which of `names` (O,) a grasp belongs to; an object's best grasp comes first.
+- `squeeze` (G,): rad beyond its joint positions by which the fingers of a grasp go on before they press.
 - `rolled` (G,): whether the object rolled into another pose in the hand as the fingers closed.
 - `fingerprint` (O, 10): measures that tell an object's shape. `tried` (O,): how many candidates were tried.
 - `made_by`: settings, simulator and versions, as JSON.
@@ -31,7 +32,8 @@ from resdex_tasks.utils.files import read_arrays, write_arrays
 from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
 
 COLUMNS = (*JOINT_KEYS, *TRANSLATION_KEYS, *ROTATION_KEYS)
-VERSION = 2
+VERSION, BEFORE_SQUEEZE = 3, 2
+"""Files of the second hold no `squeeze`: it is in their q."""
 SHIPPED_PROPOSALS = CHECKPOINT_DIR / "zoo_proposals.npz"
 """For a part of the zoo of seed 0."""
 SAME_SHAPE = 1e-4
@@ -127,6 +129,7 @@ def write_proposals(path: Path, found: Sequence[ObjectProposals], made_by: Mappi
         "qpos": np.concatenate([np.zeros((0, len(COLUMNS))), *qpos]).astype(np.float32),
         "scale": np.ones(count, np.float32),
         "plane": np.concatenate([np.zeros((0, 4)), *(_planes(found[i], p) for i, p in some)]).astype(np.float32),
+        "squeeze": np.concatenate([np.zeros(0), *(p.squeeze for _, p in some)]).astype(np.float32),
         "object": np.concatenate([np.zeros(0), *owner]).astype(np.int32),
         "rolled": np.concatenate([np.zeros(0, bool), *(found[i].rolled for i, _ in some)]),
         "names": np.array([f.name for f in found]),
@@ -150,30 +153,31 @@ def read_proposals(path: Union[str, Path]) -> Tuple[Dict[str, ObjectProposals], 
     try:
         made_by = dict(json.loads(str(arrays["made_by"])))
         version, names = int(arrays["version"]), [str(name) for name in arrays["names"]]
-        if version != VERSION:
+        if version not in (VERSION, BEFORE_SQUEEZE):
             raise UserError(
                 f"{path} has version {version} of the file of grasp proposals; this reads version {VERSION}"
             )
         qpos, plane, fingerprints = (arrays[k].astype(np.float64) for k in ("qpos", "plane", "fingerprint"))
         owner, tried = (arrays[k].astype(np.int64) for k in ("object", "tried"))
         rolled = arrays["rolled"].astype(bool)
+        squeeze = np.zeros(len(owner)) if version == BEFORE_SQUEEZE else arrays["squeeze"].astype(np.float64)
         order = [[str(c) for c in arrays["columns"]].index(c) for c in COLUMNS]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not readable as a file of grasp proposals: {one_line(error)}") from error
     count, objects = qpos.size // len(COLUMNS), len(names)
-    shapes = (qpos.shape, plane.shape, owner.shape, rolled.shape, fingerprints.shape, tried.shape)
-    if shapes != ((count, len(COLUMNS)), (count, 4), (count,), (count,), (objects, 10), (objects,)):
+    shapes = (qpos.shape, plane.shape, owner.shape, rolled.shape, squeeze.shape, fingerprints.shape, tried.shape)
+    if shapes != ((count, len(COLUMNS)), (count, 4), *3 * ((count,),), (objects, 10), (objects,)):
         raise UserError(f"{path} is not readable as a file of grasp proposals: its arrays do not fit together")
     if len(set(names)) < objects or not np.isin(owner, np.arange(objects)).all():
         raise UserError(f"{path} has two objects of one name, or a grasp of none")
-    if not (np.isfinite(qpos).all() and np.isfinite(plane).all()):
+    if not all(np.isfinite(values).all() for values in (qpos, plane, squeeze)):
         raise UserError(f"{path} has a grasp with a value that is not a finite number")
     if not np.allclose(np.linalg.norm(plane[:, :3], axis=1), 1.0, atol=UNIT):
         raise UserError(f"{path} has a grasp whose plane has no unit normal")
     found = {}
     for i, name in enumerate(names):
         rows = np.flatnonzero(owner == i)
-        proposals = _proposals(qpos[rows][:, order], plane[rows]) if len(rows) else None
+        proposals = _proposals(qpos[rows][:, order], plane[rows], squeeze[rows]) if len(rows) else None
         found[name] = ObjectProposals(name, fingerprints[i], int(tried[i]), proposals, plane[rows, 3], rolled[rows])
     return found, made_by
 
@@ -230,8 +234,8 @@ def _planes(found: ObjectProposals, proposals: GraspProposals) -> np.ndarray:
     return np.concatenate([up, found.rest_height[:, None]], axis=1)
 
 
-def _proposals(qpos: np.ndarray, plane: np.ndarray) -> GraspProposals:
-    """Proposals from rows (P, 28) in the order of `COLUMNS` and planes (P, 4)."""
+def _proposals(qpos: np.ndarray, plane: np.ndarray, squeeze: np.ndarray) -> GraspProposals:
+    """Proposals from rows (P, 28) in the order of `COLUMNS`, planes (P, 4) and squeezes (P,)."""
     joint_pos, translation, euler = np.split(qpos, [NUM_JOINTS, NUM_JOINTS + 3], axis=1)
     up = plane[:, :3] / np.linalg.norm(plane[:, :3], axis=1, keepdims=True)
     return GraspProposals(
@@ -239,4 +243,5 @@ def _proposals(qpos: np.ndarray, plane: np.ndarray) -> GraspProposals:
         translation=translation,
         joint_pos=joint_pos,
         rest_rotation=np.array([rotation_to_up(normal) for normal in up]),
+        squeeze=squeeze,
     )

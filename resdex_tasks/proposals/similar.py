@@ -56,7 +56,8 @@ def similar_grasps(
         fraction = (inside - own_low) / np.maximum(own_high - own_low, MIN_SIDE)
         moved = low + fraction * (high - low) + (centre - inside)
         rest = rests[cosine[rows].argmax(axis=1)]
-        taken += zip(grasps.rotation[rows], moved - hand.apply(config.grasp_centre), grasps.joint_pos[rows], rest)
+        moved -= hand.apply(config.grasp_centre)
+        taken += zip(grasps.rotation[rows], moved, grasps.joint_pos[rows], rest, grasps.squeeze[rows])
     if not taken:
         return None
     return GraspProposals(*(np.array(field) for field in zip(*taken[:count])))

@@ -317,9 +317,9 @@ def replay_trials(
     """Trials that replay grasps as the task would meet them: the hand is put at (R, t) and closes to q.
 
     The object rests on the table as the grasp says. The joints that close the hand start `closure.opening` before q,
-    and are commanded to `SQUEEZE` times `closure.rates` beyond it, within the joint limits: a pose that only touches
-    its object would press on nothing. Where the open hand would be in the table, it begins above it and comes down as
-    it closes. The rule is the same whatever made the grasp.
+    and are commanded to the grasp's squeeze and `SQUEEZE` times `closure.rates` beyond it, within the joint limits: a
+    pose that only touches its object would press on nothing. Where the open hand would be in the table, it begins above
+    it and comes down as it closes. The rule is the same whatever made the grasp.
 
     Args:
         objects: the set that the simulator holds.
@@ -341,8 +341,9 @@ def replay_trials(
             half = torch.tensor(rotation_noise / 2 * rng.standard_normal((count, 3)))
             tilt = torch.nn.functional.normalize(torch.cat((half, torch.ones_like(half[:, :1])), dim=1), dim=1)
             root_pose = torch.cat((root_pose[:, :3] + shift, quat_mul(tilt, root_pose[:, 3:])), dim=1)
-        tables.append(torch.cat((object_pose, root_pose, joint_pos), dim=1))
-    object_pose, root_pose, joint_pos = torch.cat(tables).float().split((7, 7, len(JOINTS)), dim=1)
+        squeeze = torch.tensor(np.outer(g.squeeze, CLOSING_SENSE))
+        tables.append(torch.cat((object_pose, root_pose, joint_pos, squeeze), dim=1))
+    object_pose, root_pose, joint_pos, squeeze = torch.cat(tables).float().split((7, 7, *2 * [len(JOINTS)]), dim=1)
     lower, upper = sim.joint_limits.cpu().unbind(-1)
     rates = torch.tensor(closure.rates).float()
     actuated = [JOINTS.index(name) for name in ACTUATED]
@@ -357,7 +358,7 @@ def replay_trials(
         root_pose=root_pose.to(device),
         rise=(closure.clearance - above).clamp(min=0.0).to(device),
         joint_pos=opened.to(device),
-        joint_targets=(joint_pos + SQUEEZE * rates).clamp(lower, upper)[:, actuated].to(device),
+        joint_targets=(joint_pos + squeeze + SQUEEZE * rates).clamp(lower, upper)[:, actuated].to(device),
         begins_inside=torch.zeros(int(counts.sum()), dtype=torch.bool, device=device),
     )
     inside = torch.from_numpy(reach_into_objects(trials, objects) > MAX_REACH).to(device)

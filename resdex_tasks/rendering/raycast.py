@@ -6,7 +6,6 @@ transparency are ignored: every visible geom is opaque and has one colour.
 """
 
 import copy
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -14,6 +13,8 @@ from typing import List, Optional, Sequence, Tuple
 
 import mujoco
 import numpy as np
+
+from resdex_tasks.utils.threads import available_cores
 
 TILE, SHADOW_TILE = 40, 80
 """Side of the square of pixels cast in one call: small enough to skip most geoms, large enough to hide call costs.
@@ -164,7 +165,7 @@ class _Caster:
         self._mask = np.zeros(mujoco.mjNGROUP, np.uint8)
         self._mask[self.SHOWN] = 1
         self._workers: SimpleQueue = SimpleQueue()
-        threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+        threads = min(available_cores(), 8)
         for _ in range(threads):
             own = copy.copy(model)
             own.body_bvhadr[:] = -1

@@ -170,7 +170,7 @@ class IsaacGymScene:
 
     def _load_object(self, objects: ObjectSet, index: int) -> Any:
         options = gymapi.AssetOptions()
-        options.density = OBJECT_DENSITY
+        options.density = OBJECT_DENSITY * objects[index].solid_fraction
         options.linear_damping = options.angular_damping = 0.0  # the engine's default drags what turns
         options.override_com = options.override_inertia = True
         options.mesh_normal_mode = gymapi.COMPUTE_PER_VERTEX

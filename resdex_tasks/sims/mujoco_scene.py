@@ -143,13 +143,19 @@ class Scene:
         return model
 
 
-def add_piece(spec: mujoco.MjSpec, body: Optional[mujoco.MjsBody], name: str, piece: ConvexPiece) -> None:
-    """Put a piece's mesh into the model and, where a body is given, a geom of it onto that body."""
+def add_piece(
+    spec: mujoco.MjSpec,
+    body: Optional[mujoco.MjsBody],
+    name: str,
+    piece: ConvexPiece,
+    density: float = OBJECT_DENSITY,
+) -> None:
+    """Put a piece's mesh into the model and, where a body is given, a geom of it (kg/m^3) onto that body."""
     mesh = spec.add_mesh(name=name, inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_CONVEX)
     mesh.uservert = np.asarray(piece.vertices, np.float32).ravel()
     mesh.userface = np.asarray(piece.faces, np.int32).ravel()
     if body is not None:
-        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, density=OBJECT_DENSITY, rgba=COLOURS["object"])
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, density=density, rgba=COLOURS["object"])
 
 
 def _object_alone(obj: GraspObject) -> mujoco.MjModel:
@@ -158,7 +164,7 @@ def _object_alone(obj: GraspObject) -> mujoco.MjModel:
     body = spec.worldbody.add_body(name=OBJECT_BODY)
     body.add_freejoint()
     for slot, piece in enumerate(obj.pieces):
-        add_piece(spec, body, f"piece{slot}", piece)
+        add_piece(spec, body, f"piece{slot}", piece, OBJECT_DENSITY * obj.solid_fraction)
     return spec.compile()
 
 

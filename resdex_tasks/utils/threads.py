@@ -1,6 +1,7 @@
 """Who gets the CPU's cores: the simulator's threads during a rollout, torch's during an update."""
 
 import contextlib
+import os
 from typing import Iterator
 
 import torch
@@ -15,3 +16,10 @@ def simulator_first() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -15,7 +15,7 @@ from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import called_as
 from resdex_tasks.utils.printing import printable_output
 from runners.config import load_config
-from runners.objects import inspect, propose, shapes
+from runners.objects import inspect, propose, report, shapes
 
 PROGRAM = called_as("resdex-objects", "python -m runners.objects")
 
@@ -64,6 +64,13 @@ def parser() -> argparse.ArgumentParser:
     shapes.add_commands(add)
     proposing = add("propose", propose.command, "find grasp proposals in a simulator, for any set", load_config)
     propose.add_arguments(proposing)
+    reporting = add(
+        "report",
+        report.command,
+        "write a page on a folder of meshes: what came in, how, its grasps, and what the shipped policy does with it",
+        load_config,
+    )
+    report.add_arguments(reporting)
     return out
 
 

@@ -72,11 +72,17 @@ def contact_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
 
 def grasp_sheet(objects: Sequence[GraspObject], columns: int) -> np.ndarray:
     """(H, W, 3) uint8: the hand in the first proposal of every object."""
+    pictures = grasp_pictures(objects)
+    return _sheet(objects, columns, lambda i: pictures[i])
+
+
+def grasp_pictures(objects: Sequence[GraspObject]) -> List[np.ndarray]:
+    """(H, W, 3) uint8 for each object: the hand in its first proposal."""
     sim = load_config(["sim=mujoco"]).make_sim(ObjectSet(objects), len(objects))
     placed = [place_grasps(obj, obj.proposals.take(np.arange(1))) for obj in objects]
     object_pose, root_pose, joint_pos = (torch.cat(poses).float() for poses in zip(*placed))
     sim.reset(torch.arange(len(objects)), root_pose, joint_pos, object_pose)
-    return _sheet(objects, columns, lambda i: sim.render(i, TILE, TILE, closeup=True))
+    return [sim.render(i, TILE, TILE, closeup=True) for i in range(len(objects))]
 
 
 def _sheet(objects: Sequence[GraspObject], columns: int, picture: Callable[[int], np.ndarray]) -> np.ndarray:

@@ -12,7 +12,6 @@ from typing import Any, Dict, List, Mapping, Optional
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.object_set import ObjectSet
@@ -22,6 +21,7 @@ from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import check_can_write
 from resdex_tasks.utils.mappings import flat
 from resdex_tasks.utils.paths import SHIPPED
+from resdex_tasks.utils.progress import Progress
 from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig
 
@@ -41,6 +41,7 @@ def run(
     quiet: Optional[bool] = None,
     like: Optional[Path] = None,
     at_least: int = 0,
+    renew: bool = False,
 ) -> List[ObjectProposals]:
     """Fill the file `path` with proposals of all objects, batch by batch; objects that are in it already are kept.
 
@@ -52,6 +53,7 @@ def run(
         like: a file of proposals, to begin with those of similar objects.
         at_least: objects that are in the file with fewer proposals are searched again, with more examples than before,
             and keep the results of both searches.
+        renew: search again for objects that have another shape now, in place of refusing the file.
 
     Raises:
         UserError: the file was made with other settings, or from objects of the same name and another shape.
@@ -71,20 +73,26 @@ def run(
         _check_settings(path, made_before.get("settings", {}), settings)
         searches = [*made_before.get("searches", []), *searches]
         for obj in objects:
-            if obj.name in found:
+            if obj.name in found and renew and not found[obj.name].fits(obj):
+                del found[obj.name]
+            elif obj.name in found:
                 found[obj.name].check(obj, path)
     missing = [obj for obj in objects if obj.name not in found or found[obj.name].count < at_least]
-    bar = tqdm(total=len(objects), initial=len(objects) - len(missing), unit="object", disable=quiet)
+    progress = Progress(len(objects), "objects", len(objects) - len(missing), quiet)
     for start in range(0, len(missing), batch):
         part = ObjectSet(missing[start : start + batch])
-        for f in propose(make_sim, part, config, num_envs, [*examples, *found.values()], bar.update):
+        for f in propose(make_sim, part, config, num_envs, [*examples, *found.values()], progress.advance):
             before = found.get(f.name)
             found[f.name] = f if before is None else before.joined(f, config.wanted)
         write_proposals(path, list(found.values()), {"settings": settings, "searches": searches})
-        if bar.disable and not quiet:
-            print(f"{len(objects) - len(missing) + min(start + batch, len(missing))} of {len(objects)} objects")
-    bar.close()
+    progress.close()
     return [found[obj.name] for obj in objects]
+
+
+def simulation(config: RunConfig) -> Dict[str, Any]:
+    """What the outcome of a trial depends on, of simulator and hand."""
+    sim = {key: value for key, value in config.plain["sim"].items() if key not in WITHOUT_EFFECT}
+    return {**sim, "wrist": config.plain["task"]["env"]["wrist"]}
 
 
 def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -129,8 +137,6 @@ def command(args: argparse.Namespace) -> None:
     if config.one_scene:
         raise UserError(f"sim={config.sim_name} makes one scene, and a search needs one for every batch: sim=mujoco")
     objects = make_objects(replace(config.objects, proposals=None))  # the source's own have all poses at rest
-    sim = {key: value for key, value in config.plain["sim"].items() if key not in WITHOUT_EFFECT}
-    sim["wrist"] = config.plain["task"]["env"]["wrist"]
     search = {
         "objects": config.plain["objects"],
         "batch": args.batch,
@@ -146,7 +152,7 @@ def command(args: argparse.Namespace) -> None:
         search_config,
         args.num_envs,
         args.batch,
-        sim,
+        simulation(config),
         search,
         like=like,
         at_least=args.at_least,

@@ -66,12 +66,12 @@ def test_a_hand_that_would_reach_into_the_table_is_dropped(release):
     (plate,) = read_dexgraspnet(release)
     np.testing.assert_allclose(plate.proposals.translation, [[0.0, 0.0, 0.03]])
     write_release(release, [around_the_edge], thickness=0.02)
-    assert "core/crate-0@0.08 has no grasp" in read_error(release)
+    assert "core/crate-0@0.08 has no grasp whose hand stays out of the table" in read_error(release)
 
 
 def test_a_grasp_for_a_pose_too_high_is_dropped(release):
     assert len(read_dexgraspnet(release, max_rest_height=0.041)) == 1
-    assert "rest height of at most 0.03 m" in read_error(release, max_rest_height=0.03)
+    assert "rests higher than 0.03 m in every stable pose" in read_error(release, max_rest_height=0.03)
 
 
 def test_a_code_may_be_written_either_way_in_either_layout(release, tmp_path):

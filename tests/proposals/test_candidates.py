@@ -15,6 +15,9 @@ from resdex_tasks.objects.dexgraspnet.files import MAX_DEPTH
 from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.proposals.candidates import CANDIDATE_CONFIG, depth_in_table, sample_candidates, vary_candidates
+from resdex_tasks.proposals.closure import CLOSING_SENSE
+from resdex_tasks.proposals.reach import reach_into_object
+from resdex_tasks.proposals.trials import MAX_REACH
 
 
 def hands_on_table(obj, grasps):
@@ -42,6 +45,19 @@ def test_candidates_are_hands_over_the_table_that_face_the_object(obj):
     assert (palm[..., 2] - spheres.radii[spheres.finger < 0]).min() > 0.0
     rests = {tuple(np.round(r, 6)) for r in grasps.rest_rotation}
     assert rests == {tuple(np.round(r, 6)) for r in obj.proposals.rest_rotation}
+
+
+@pytest.mark.parametrize("obj", zoo_trio(), ids=lambda obj: obj.category)
+def test_a_candidates_hand_touches_and_its_squeeze_is_apart_from_it(obj):
+    """q is the hand at first contact: closed on by the squeeze it would be in the object."""
+    grasps = candidates_of(obj, 24)
+    reach = reach_into_object(obj, grasps)
+    assert np.median(np.abs(reach)) < 0.002 and np.mean(reach > MAX_REACH) <= 0.1
+    low, high = joint_ranges().T
+    squeezed = (grasps.joint_pos + np.outer(grasps.squeeze, CLOSING_SENSE)).clip(low, high)
+    deeper = reach_into_object(obj, dataclasses.replace(grasps, joint_pos=squeezed)) - reach
+    assert grasps.squeeze.min() >= 0 and grasps.squeeze.max() <= CANDIDATE_CONFIG.closure.max_further
+    assert deeper[grasps.squeeze > 0.15].mean() > 0.004
 
 
 @given(seed=st.integers(0, 2**31))

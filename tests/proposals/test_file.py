@@ -52,6 +52,21 @@ def test_the_file_brings_back_what_was_written(tmp_path):
         np.testing.assert_allclose(*ups, atol=1e-6)
         np.testing.assert_allclose(back.rest_height, record.rest_height, atol=1e-6)
         assert back.rolled.tolist() == record.rolled.tolist()
+        np.testing.assert_allclose(two.squeeze, one.squeeze, atol=1e-6)
+        assert one.squeeze.max() > 0
+
+
+def test_a_file_of_the_version_before_has_its_squeeze_in_q(tmp_path):
+    path = tmp_path / "proposals.npz"
+    written = a_file(path)
+    with np.load(path) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "squeeze"}
+    np.savez(path, **{**arrays, "version": np.array(2)})
+    found, _ = read_proposals(path)
+    for record in written[:-1]:
+        back = found[record.name].proposals
+        np.testing.assert_allclose(back.joint_pos, record.proposals.joint_pos, atol=1e-6)
+        assert not back.squeeze.any()
 
 
 def test_its_grasps_read_like_those_of_dexgraspnet(tmp_path):

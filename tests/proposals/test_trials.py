@@ -60,7 +60,7 @@ def test_the_open_hand_begins_above_the_table_and_comes_down_as_it_closes():
     # beside the object, and the closed hand just above the table
     away = np.stack([np.full(24, 0.3), np.zeros(24), depth_in_table(obj, grasps) + 0.002], axis=1)
     away = Rotation.from_quat(grasps.rest_rotation).inv().apply(away)
-    grasps = dataclasses.replace(grasps, translation=grasps.translation + away)
+    grasps = dataclasses.replace(grasps, translation=grasps.translation + away, squeeze=np.zeros(24))
     objects = ObjectSet([obj])
     sim = make_sim(objects, len(grasps))
     trials = replay_trials(sim, objects, [grasps])

@@ -113,9 +113,14 @@ class Layout:
     def _read_grasps(self, code: str) -> _Grasps:
         raise NotImplementedError
 
-    def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray]:
-        """(N,) bool, which grasps of one scale can be used, and (N, 3) the object's direction that is up for each."""
+    def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray, str]:
+        """(N,) bool, which grasps of one scale can be used, (N, 3) the object's direction that is up for each, and the
+        reason, in words, where none can be."""
         raise NotImplementedError
+
+    @property
+    def _too_high(self) -> str:
+        return f"has no grasp for a rest height of at most {self.max_rest_height:g} m"
 
     def shape_code(self, code: str, scale: float) -> Optional[np.ndarray]:
         """(64,) shape code, or None where there is none."""
@@ -134,9 +139,9 @@ class Layout:
         grasps = grasps.take(np.isclose(grasps.scale, scale, rtol=SAME_SCALE, atol=0.0))
         if len(grasps.scale) == 0:
             raise Unusable(f"{code}@{scale:g}", "has no grasp at its scale")
-        usable, up = self._rest(code, grasps)
+        usable, up, reason = self._rest(code, grasps)
         if not usable.any():
-            raise Unusable(f"{code}@{scale:g}", f"has no grasp for a rest height of at most {self.max_rest_height:g} m")
+            raise Unusable(f"{code}@{scale:g}", reason)
         grasps, up = grasps.take(usable), up[usable]
         face_up = np.sum(grasps.rotation.apply(PALM_FACE) * up, axis=1)  # -1: straight down on the table
         order = np.argsort(face_up, kind="stable")
@@ -183,8 +188,8 @@ class UniDexGraspLayout(Layout):
             self.cache.store(key, arrays)
         return _Grasps(arrays["scale"], arrays["qpos"], arrays["plane"])
 
-    def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray]:
-        return grasps.plane[:, 3] <= self.max_rest_height, grasps.plane[:, :3]
+    def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray, str]:
+        return grasps.plane[:, 3] <= self.max_rest_height, grasps.plane[:, :3], self._too_high
 
     def shape_code(self, code: str, scale: float) -> Optional[np.ndarray]:
         path = self.code_root / code / f"pc_feat_{round(100 * scale):03d}.npy"
@@ -228,7 +233,7 @@ class ReleaseLayout(Layout):
         arrays = _stacked(grasps)
         return _Grasps(arrays["scale"], arrays["qpos"], np.zeros((len(grasps), 0)))
 
-    def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray]:
+    def _rest(self, code: str, grasps: _Grasps) -> Tuple[np.ndarray, np.ndarray, str]:
         """For each grasp, the pose in which the palm looks down most, among those that keep the hand out of the table.
 
         Grasps whose palm looks up, or whose hand would reach deeper into the table than `MAX_DEPTH`, cannot be used.
@@ -238,12 +243,19 @@ class ReleaseLayout(Layout):
         low = height <= self.max_rest_height
         up, height = up[low], height[low]
         if len(up) == 0:
-            return np.zeros(len(grasps.scale), dtype=bool), np.zeros((len(grasps.scale), 3))
+            reason = f"rests higher than {self.max_rest_height:g} m in every stable pose"
+            return np.zeros(len(grasps.scale), dtype=bool), np.zeros((len(grasps.scale), 3)), reason
         centres, radii = hand_hull(grasps.rotation.as_quat(), grasps.translation, grasps.joint_pos)
         clearance = (centres @ up.T - radii[:, None]).min(axis=1) + height  # (N, poses)
         face_up = grasps.rotation.apply(PALM_FACE) @ up.T
-        face_up = np.where((clearance >= -MAX_DEPTH) & (face_up < 0.0), face_up, np.inf)
-        return face_up.min(axis=1) < np.inf, up[face_up.argmin(axis=1)]
+        free, down = clearance >= -MAX_DEPTH, face_up < 0.0
+        reason = "has no grasp with the palm down and the hand out of the table"
+        if not free.any():
+            reason = "has no grasp whose hand stays out of the table"
+        elif not down.any():
+            reason = "has no grasp with the palm down"
+        face_up = np.where(free & down, face_up, np.inf)
+        return face_up.min(axis=1) < np.inf, up[face_up.argmin(axis=1)], reason
 
     def _find_poses(self, code: str) -> Tuple[np.ndarray, np.ndarray]:
         """(P, 3) the object's direction that is up in each stable pose, and (P,) the origin's height in it, at unit

@@ -1,17 +1,24 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import trimesh
 from helpers.command_line import assert_one_sentence, call, train
+from helpers.configs import physics, wrist_law
 from helpers.object_checks import assert_closed_convex_outward
 from scipy.spatial.transform import Rotation
 
 from resdex_tasks.factory import make_objects
-from resdex_tasks.objects import meshes
 from resdex_tasks.objects.geometry.convex import few_vertices, mass_centre
-from resdex_tasks.objects.meshes import MAX_VERTICES, mesh_objects
+from resdex_tasks.objects.loading import Unusable
+from resdex_tasks.objects.meshes import cutting
+from resdex_tasks.objects.meshes.cutting import MAX_VERTICES, Cutter, Hopeless
+from resdex_tasks.objects.meshes.sizes import length_of
+from resdex_tasks.objects.meshes.source import import_meshes, mesh_objects
+from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.sims.base import OBJECT_DENSITY
 from resdex_tasks.utils.config_reader import shown
 from resdex_tasks.utils.errors import UserError
 from runners.config import load_config
@@ -34,6 +41,11 @@ def box(*extents: float) -> trimesh.Trimesh:
     return trimesh.creation.box(extents, trimesh.transformations.translation_matrix([5, 6, 7]))
 
 
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESDEX_CACHE", str(tmp_path / "cache of the user"))
+
+
 @pytest.fixture
 def root(tmp_path) -> Path:
     folder = tmp_path / "meshes"
@@ -47,15 +59,16 @@ def halved(monkeypatch):
     """In place of CoACD: every mesh falls into its left and its right half. Lists the meshes that it was asked for."""
     asked = []
 
-    def halve(vertices, faces, path, max_pieces):
+    def halve(cutter, bodies, max_pieces, path):
         asked.append(path.name)
+        vertices = bodies[0].vertices
         middle = vertices[:, 0].mean()
         return [
             np.where(side * (vertices - [middle, 0, 0]) > 0, vertices, [middle, 0, 0] + vertices * [0, 1, 1])
             for side in ([1, 0, 0], [-1, 0, 0])
         ]
 
-    monkeypatch.setattr(meshes, "_run_coacd", halve)
+    monkeypatch.setattr(Cutter, "_coacd", halve)
     return asked
 
 
@@ -102,14 +115,116 @@ def test_folders_are_searched_and_name_the_category(root):
     assert "'cup'" in read_error(root, names=["cup"])
 
 
-def test_the_parts_of_a_scene_are_one_object(tmp_path, halved):
-    trimesh.Scene([box(1, 1, 1), trimesh.creation.box((1, 1, 4))]).export(str(tmp_path / "two.glb"))
-    (two,) = mesh_objects(tmp_path)
-    assert np.ptp(two.vertices, axis=0).max() == pytest.approx(0.1)
-    assert halved == ["two.glb"]
+def test_the_parts_of_a_scene_are_one_object_and_gaps_between_them_are_said(tmp_path):
+    trimesh.Scene([trimesh.creation.box((1, 1, 1)), box(1, 1, 4)]).export(str(tmp_path / "two.glb"))
+    (record,) = import_meshes(tmp_path).records
+    assert len(record.obj.pieces) == 2
+    assert [finding.text for finding in record.findings] == [
+        "it has 2 parts that do not touch, and counts as one rigid object"
+    ]
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.4, np.pi / 4])
+def test_the_size_is_along_the_objects_own_axes(tmp_path, turn):
+    rod = trimesh.creation.box((6, 2, 1), trimesh.transformations.euler_matrix(turn, turn, turn))
+    rod.export(str(tmp_path / "rod.stl"))
+    (obj,) = mesh_objects(tmp_path)
+    assert trimesh.convex.convex_hull(obj.vertices).volume == pytest.approx(0.1**3 * 12 / 6**3, rel=1e-3)
+
+
+@pytest.mark.parametrize("unit, metres", [("cm", 0.01), ("mm", 0.001), ("inch", 0.0254), ("m", 1.0), (0.5, 0.5)])
+def test_a_unit_keeps_the_sizes_of_the_files(tmp_path, unit, metres):
+    trimesh.creation.box(np.array([0.06, 0.04, 0.02]) / metres).export(str(tmp_path / "brick.stl"))
+    config = load_config(["sim=mujoco", "objects=meshes", f"objects.root={tmp_path}", f"objects.unit={unit}"])
+    np.testing.assert_allclose(np.ptp(make_objects(config.objects)[0].vertices, axis=0), [0.06, 0.04, 0.02], rtol=1e-5)
+
+
+@pytest.mark.parametrize("in_file, extents", [("cm", (12, 6, 4)), ("mm", (120, 60, 40)), ("inch", (5, 2.5, 2))])
+def test_a_wrong_unit_is_seen_before_anything_is_cut_and_the_likely_one_is_named(tmp_path, halved, in_file, extents):
+    mesh = star()
+    mesh.apply_scale(np.array(extents) / mesh.extents)
+    mesh.export(str(tmp_path / "star.stl"))
+    message = read_error(tmp_path, size=None)
+    assert "star.stl is too large" in message and f"objects.unit={in_file}" in message and not halved
+    assert "too small" in read_error(tmp_path, unit=1e-5) and not halved
+    assert len(mesh_objects(tmp_path, unit=in_file)) == 1
+
+
+def test_a_unit_and_a_size_exclude_each_other(root):
+    assert "objects.unit=cm" in read_error(root, unit="cm", size=0.2)
+
+
+def test_links_to_folders_are_followed_once_and_circles_end(root, tmp_path):
+    (tmp_path / "elsewhere" / "cups").mkdir(parents=True)
+    box(1, 1, 1).export(str(tmp_path / "elsewhere" / "cups" / "cup.stl"))
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (root / "again").symlink_to(tmp_path / "elsewhere" / "cups")
+    (root / "circle").symlink_to(root)
+    names = mesh_objects(root).names
+    assert names == ["again/cup.stl", "brick_07.stl"]
+
+
+def test_files_of_other_formats_are_counted(root):
+    for name in ("a.fbx", "b.FBX", "c.dae", "readme.txt"):
+        (root / name).write_text("")
+    messages = []
+    mesh_objects(root, report=messages.append)
+    assert messages == [f"not read in {root}: 1 .dae, 2 .fbx"]
+    (root / "brick_07.stl").unlink()
+    assert "1 .dae, 2 .fbx" in read_error(root)
+
+
+def test_what_was_changed_is_said_in_one_line_and_by_build_for_each_file(root, capsys):
+    for name in ("one", "two"):
+        trimesh.Trimesh(box(1, 1, 1).vertices, box(1, 1, 1).faces[:-1], process=False).export(str(root / f"{name}.stl"))
+    messages = []
+    mesh_objects(root, report=messages.append)
+    assert len(messages) == 1 and "2 of 3 meshes" in messages[0] and "2 repaired" in messages[0]
+    lines = import_meshes(root).lines()
+    assert lines == [f"{name}.stl: repaired: 1 hole in the surface was closed" for name in ("one", "two")]
+
+
+def test_what_was_found_is_told_again_from_the_cache(root, tmp_path):
+    trimesh.Trimesh(box(1, 1, 1).vertices, box(1, 1, 1).faces[:-1], process=False).export(str(root / "open.stl"))
+    first, again = (import_meshes(root, cache=tmp_path / "cache").lines() for _ in range(2))
+    assert first == again and len(first) == 1
+
+
+def test_an_object_weighs_what_its_solid_weighs_however_much_its_pieces_overlap(root, halved):
+    mesh = star()
+    mesh.export(str(root / "star.stl"))
+    star_ = next(obj for obj in mesh_objects(root) if obj.name == "star.stl")
+    weighed = star_.solid_fraction * sum(piece.volume for piece in star_.pieces)
+    scale = 0.1 / length_of(mesh.vertices)
+    assert weighed == pytest.approx(mesh.volume * scale**3, rel=1e-6)
+    mujoco_scene = pytest.importorskip("resdex_tasks.sims.mujoco_scene")
+    scene = mujoco_scene.build_scene(ObjectSet([star_]), physics(), wrist_law(), 1 / 120)
+    assert scene.tables["body_mass"].item() == pytest.approx(OBJECT_DENSITY * weighed, rel=1e-3)
+
+
+def test_an_error_in_one_thread_ends_the_others(root, tmp_path, monkeypatch):
+    """Ctrl-C while CoACD runs does not wait for it."""
+    started = []
+
+    def run(self, path, command):
+        started.append(path.name)
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        Cutter_run(self, path, [sys.executable, "-c", "import time; time.sleep(1000)"])
+
+    Cutter_run = Cutter._run
+    monkeypatch.setattr(Cutter, "_run", run)
+    monkeypatch.setattr(cutting, "check_coacd", lambda path: None)
+    monkeypatch.setattr("resdex_tasks.objects.meshes.source.available_cores", lambda: 2)
+    for scale in (1, 2):
+        star().apply_scale(scale).export(str(root / f"star_{scale}.stl"))
+    with pytest.raises(KeyboardInterrupt):
+        mesh_objects(root, cache=tmp_path / "cache")
+    assert len(started) == 2
 
 
 def test_a_dirty_mesh_is_cleaned(tmp_path):
+    """A corner that is no number, an unused corner, triangles without an area, one that stands there twice."""
     lines = trimesh.creation.box((3, 2, 1)).export(file_type="obj").splitlines()
     lines += ["v nan 0 0", "v 9 9 9", "f 1 2 9", "f 1 1 2", lines[-1]]
     (tmp_path / "dirty.obj").write_text("\n".join(lines))
@@ -139,7 +254,8 @@ def test_a_decomposition_is_made_once_for_all_sizes(root, tmp_path, halved):
     np.testing.assert_allclose(larger[1].vertices, 1.2 * first[1].vertices)
     mesh_objects(root, cache=cache, max_pieces=3)
     assert halved == ["star.stl"] * 2, "other settings, other pieces"
-    (root / "star.stl").write_bytes((root / "star.stl").read_bytes()[:-2] + b"xx")
+    content = (root / "star.stl").read_bytes()
+    (root / "star.stl").write_bytes(b"another head" + content[12:])
     mesh_objects(root, cache=cache)
     assert halved == ["star.stl"] * 3, "another file, other pieces"
 
@@ -149,20 +265,21 @@ def test_an_interrupted_run_resumes_where_it_stopped(root, tmp_path, halved, mon
         mesh = star()
         mesh.apply_scale(int(name[5]))
         mesh.export(str(root / name))
-    halve = meshes._run_coacd
+    halve = Cutter._coacd
 
-    def interrupted(vertices, faces, path, max_pieces):
+    def interrupted(cutter, bodies, max_pieces, path):
         if path.name == "star_2.stl":
             raise KeyboardInterrupt
-        return halve(vertices, faces, path, max_pieces)
+        return halve(cutter, bodies, max_pieces, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(meshes, "_run_coacd", interrupted)
+        patch.setattr(Cutter, "_coacd", interrupted)
+        patch.setattr("resdex_tasks.objects.meshes.source.available_cores", lambda: 1)
         with pytest.raises(KeyboardInterrupt):
             mesh_objects(root, cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.part"))
     assert len(mesh_objects(root, cache=tmp_path / "cache")) == 4
-    assert halved == ["star_1.stl", "star_2.stl", "star_3.stl"]
+    assert sorted(halved) == ["star_1.stl", "star_2.stl", "star_3.stl"], "each once"
 
 
 def test_a_broken_cache_is_replaced(root, tmp_path, halved):
@@ -194,16 +311,16 @@ def without_coacd(monkeypatch) -> None:
     )
 
 
-@pytest.mark.parametrize("kind, times", [(meshes.Unusable, 2), (meshes.Hopeless, 1)])
+@pytest.mark.parametrize("kind, times", [(Unusable, 2), (Hopeless, 1)])
 def test_a_hopeless_mesh_is_not_tried_again(root, tmp_path, monkeypatch, kind, times):
     star().export(str(root / "star.stl"))
     asked = []
 
-    def fail(vertices, faces, path, max_pieces):
+    def fail(cutter, bodies, max_pieces, path):
         asked.append(path.name)
         raise kind(path, "took too long", "a detail")
 
-    monkeypatch.setattr(meshes, "_run_coacd", fail)
+    monkeypatch.setattr(Cutter, "_coacd", fail)
     messages = []
     for _ in range(2):
         mesh_objects(root, cache=tmp_path / "cache", report=messages.append)
@@ -216,7 +333,7 @@ def test_a_hopeless_mesh_is_not_tried_again(root, tmp_path, monkeypatch, kind, t
 def test_a_cone_whose_extreme_points_lie_in_its_base_is_cut_to_few_vertices(sides, turn):
     cone = trimesh.creation.cone(1, 0.3, sections=sides)
     cone.apply_transform(trimesh.transformations.euler_matrix(turn, 2 * turn, 3 * turn))
-    few = few_vertices(cone.vertices, meshes.MAX_VERTICES)
+    few = few_vertices(cone.vertices, MAX_VERTICES)
     assert len(few) == MAX_VERTICES
     assert trimesh.convex.convex_hull(few).volume > 0.95 * cone.volume
 
@@ -234,16 +351,16 @@ def test_a_crash_of_coacd_is_reported(root, monkeypatch, tmp_path):
     worker = tmp_path / "coacd_worker.py"
     worker.write_text("import os\nos.abort()")
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: True)
-    monkeypatch.setattr(meshes, "COACD_WORKER", worker)
+    monkeypatch.setattr(cutting, "COACD_WORKER", worker)
     messages = []
     assert mesh_objects(root, cache=tmp_path / "cache", report=messages.append).names == ["brick_07.stl"]
     assert "star.stl cannot be cut into convex pieces: exit status -6" in messages[0]
 
 
 HOPELESS = {
-    "empty": (b"", "empty.obj"),
-    "words": (b"v a b c\nf 1 2 3\n", "words.obj"),
-    "points": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n", "points.obj"),
+    "empty": (b"", "is empty"),
+    "words": (b"v a b c\nf 1 2 3\n", "line 1: 'a b c' is no vertex"),
+    "points": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\n", "4 vertices without a face"),
     "flat": (b"v 0 0 0\nv 1 0 0\nv 0 1 0\nv 1 1 0\nf 1 2 3\nf 2 4 3\n", "spans no volume"),
     "nan": (b"v nan 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n", "finite numbers"),
     "thin": (box(1, 1, 0.001).export(file_type="obj").encode(), "thinner than 0.002"),
