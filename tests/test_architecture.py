@@ -44,7 +44,17 @@ ROOT_FILES = {
     "runners/policies": {"checkpoint.py", "policy.py", "experts.py", "onnx.py"},
     "runners/config": {"run_config.py", "machine.py", "rl_games_params.py"},
     "runners/pipeline": {"__main__.py", "workspace.py", "settings.py", "report.py"},
-    "runners/viewer": {"film.py", "wall.py"},
+    "runners/viewer": {
+        "film.py",
+        "wall.py",
+        "__main__.py",
+        "session.py",
+        "frame.py",
+        "pace.py",
+        "page.py",
+        "scene.py",
+        "readout.py",
+    },
 }
 """A new file in one of these rooms is a decision about the house: it is entered here."""
 

@@ -84,12 +84,7 @@ def mesh_objects(
     Raises:
         UserError: a file or a value cannot be used; the message names it.
     """
-    root = Path(root).expanduser()
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}")
-    files = {p.relative_to(root).as_posix(): p for p in sorted(root.rglob("*")) if _is_mesh(p)}
-    if not files:
-        raise UserError(f"there is no mesh ({', '.join(s[1:] for s in SUFFIXES)}) in {root}")
+    files = mesh_files(root)
     if names is not None:
         files = {name: files[name] for name in _checked_names(names, list(files))}
     store = ArrayCache(cache, "meshes")
@@ -98,9 +93,26 @@ def mesh_objects(
         path = files[name]
         pieces = _sized(_unit_pieces(path, max_pieces, store), size)
         vertices = np.concatenate([piece.vertices for piece in pieces])
-        return GraspObject(name, _category(name), split, pieces, top_down_proposals(vertices, _rests(vertices, path)))
+        return GraspObject(
+            name, category_of_path(name), split, pieces, top_down_proposals(vertices, _rests(vertices, path))
+        )
 
     return gather(list(files), build, root, report, few=1)
+
+
+def mesh_files(root: Union[str, Path]) -> Dict[str, Path]:
+    """Every `SUFFIXES` mesh below a folder: the object's name -> the file, in the order of their paths.
+
+    Raises:
+        UserError: there is no such folder, or none in it.
+    """
+    root = Path(root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root}")
+    files = {p.relative_to(root).as_posix(): p for p in sorted(root.rglob("*")) if _is_mesh(p)}
+    if not files:
+        raise UserError(f"there is no mesh ({', '.join(s[1:] for s in SUFFIXES)}) in {root}")
+    return files
 
 
 def _is_mesh(path: Path) -> bool:
@@ -118,7 +130,8 @@ def _checked_names(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _category(name: str) -> str:
+def category_of_path(name: str) -> str:
+    """The category of the object of this name, see `mesh_objects`."""
     first, slash, _ = name.partition("/")
     if slash:
         return first
