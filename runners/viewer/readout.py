@@ -18,8 +18,8 @@ def reading_html(reading: Reading, score: Score, rate: Optional[float]) -> str:
         f"<b>{reading.seconds:.1f} s</b> of the episode, {'paused' if rate is None else f'{rate:.0f} steps/s'}",
         f"object to goal: <b>{100 * reading.goal_distance:.1f} cm</b>",
         f"success now {_mark(reading.success)}, once {_mark(reading.success_once)}",
-        f"<b>{score.episodes}</b> episodes: <b>{score.once}</b> success once, <b>{score.at_end}</b> at the end"
-        + (f", {score.diverged} diverged" if score.diverged else ""),
+        f"episodes: <b>{score.episodes}</b>, success once: <b>{score.once}</b>, at the end: <b>{score.at_end}</b>"
+        + (f", diverged: {score.diverged}" if score.diverged else ""),
     ]
     return block("".join(f"<div>{line}</div>" for line in lines))
 

@@ -14,14 +14,14 @@ from resdex_tasks.sims.base import TABLE_HEIGHT
 from runners.viewer.frame import Frame
 from runners.viewer.session import Cast
 
-EYE, TARGET, FIELD_OF_VIEW = (0.55, -0.5, 0.95), (0.0, 0.0, 0.72), np.radians(40.0)
+EYE, TARGET, FIELD_OF_VIEW = (0.6, -0.55, 1.02), (0.0, 0.0, 0.76), np.radians(38.0)
 TABLE_SIZE, TABLE_CELL = 0.8, 0.05
 """m"""
 GOAL, REACHED = (150, 170, 190), (70, 160, 90)
 FORCE, CLOUD = (200, 40, 60), (10, 110, 160)
-METRES_PER_NEWTON, LONGEST_FORCE, LEAST_FORCE = 0.02, 0.15, 0.05
+METRES_PER_NEWTON, LONGEST_FORCE, LEAST_FORCE = 0.01, 0.15, 0.05
 """Of a force's arrow: its length, at most so many m; below so many N there is none."""
-POINT_SIZE = 0.002
+POINT_SIZE = 0.004
 """m"""
 
 

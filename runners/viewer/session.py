@@ -14,6 +14,7 @@ from torch import Tensor
 from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
+from resdex_tasks.objects.loading import Unusable
 from resdex_tasks.objects.meshes import SUFFIXES
 from resdex_tasks.objects.sources import SOURCES, ListedObject, MeshesConfig, ObjectsConfig, ZooConfig
 from resdex_tasks.sims.base import CONTROL_HZ
@@ -26,6 +27,8 @@ from runners.policies.policy import Policy, PolicyOutput
 
 ZERO, RANDOM = UNTRAINED = ("zero", "random")
 """Who acts without a checkpoint: all actions 0, or uniform in [-1, 1]."""
+TRIED = 20
+"""So many objects may prove unusable before the first that is played."""
 UPLOADED = "uploaded"
 """The source of the meshes that were handed in on the page."""
 
@@ -86,20 +89,20 @@ class Session:
     Args:
         config: of the command line: task, simulator, objects and, if it names one, a checkpoint.
         agent: who acts first; default: the checkpoint, or without one `ZERO`.
+        report: called with a line on each object that proved unusable before the first that is played.
 
     Raises:
         UserError: what the command line chose cannot be played.
     """
 
-    def __init__(self, config: RunConfig, agent: str = "") -> None:
+    def __init__(self, config: RunConfig, agent: str = "", report: Callable[[str], None] = print) -> None:
         if config.one_scene:
             raise UserError(f"sim={config.sim_name} keeps its object for good: the viewer needs sim=mujoco")
         self._given = config
         self._uploads = tempfile.TemporaryDirectory(prefix="resdex-viewer-")
         self._listed: Dict[str, List[ListedObject]] = {}
         named = config.checkpoint.name if config.checkpoint is not None else ZERO
-        first = _first_object(config.objects, self.listed(config.objects.source))
-        self.take(self._made(config, Choice(agent or named, config.objects.source, first)))
+        self.take(self._first_usable(agent or named, report))
 
     def close(self) -> None:
         """Delete the uploaded meshes."""
@@ -172,6 +175,17 @@ class Session:
             path.unlink()
             raise UserError(str(error).replace(str(path), name)) from error
 
+    def _first_usable(self, agent: str, report: Callable[[str], None]) -> Cast:
+        """The first object that can be played, of those that the command line chose: real sets have broken ones."""
+        objects = self._given.objects
+        chosen = _chosen(objects, self.listed(objects.source))[:TRIED]
+        for obj in chosen[:-1]:
+            try:
+                return self._made(self._given, Choice(agent, objects.source, obj))
+            except Unusable as error:
+                report(f"left out: {error}")
+        return self._made(self._given, Choice(agent, objects.source, chosen[-1]))
+
     def _made(self, config: RunConfig, choice: Choice) -> Cast:
         objects = make_objects(self._objects_config(config, choice.source).only(choice.object))
         if choice.agent in UNTRAINED:
@@ -194,7 +208,9 @@ class Session:
 
     def restart(self) -> None:
         """Start an episode; the one that ran counts no more."""
-        self._obs, self.reading = self.cast.task.reset(), Reading()
+        task = self.cast.task
+        self._obs = task.reset()
+        self.reading = Reading(goal_distance=float((task.goal - task.sim.state().object[0, :3]).norm()))
 
     def step(self) -> None:
         """One control step. After an episode's last one the next episode begins."""
@@ -217,16 +233,16 @@ class Session:
             self.score, self.reading = Score(*counts), replace(self.reading, seconds=0.0)
 
 
-def _first_object(objects: ObjectsConfig, listed: List[ListedObject]) -> ListedObject:
-    """The first of what the command line chose. A name that is not listed is refused when it is made."""
+def _chosen(objects: ObjectsConfig, listed: List[ListedObject]) -> List[ListedObject]:
+    """What the command line chose, at least one. A name that is not listed is refused when it is made."""
     if objects.names:
         of_name = {obj.name: obj for obj in listed}
-        return of_name.get(objects.names[0], ListedObject(objects.names[0], "", listed[0].split))
+        return [of_name.get(name, ListedObject(name, "", listed[0].split)) for name in objects.names]
     if isinstance(objects, ZooConfig):
         splits = [objects.split] if isinstance(objects.split, str) else objects.split
-        chosen = [obj for obj in listed if obj.split in splits or "all" in splits]
-        return next((obj for obj in chosen if obj.category in (objects.categories or [obj.category])), listed[0])
-    return listed[0]
+        of_splits = [obj for obj in listed if obj.split in splits or "all" in splits]
+        return [obj for obj in of_splits if obj.category in (objects.categories or [obj.category])] or listed
+    return listed
 
 
 def _numbered(names: List[str]) -> List[str]:

@@ -27,6 +27,6 @@ def test_both_successes_are_told_apart():
     text = re.sub(r"<[^>]*>", "", reading_html(reading, Score(4, 3, 2, 0), 59.7))
     assert "1.5 s of the episode, 60 steps/s" in text and "12.3 cm" in text
     assert "success now no, once yes" in text
-    assert "4 episodes: 3 success once, 2 at the end" in text and "diverged" not in text
+    assert "episodes: 4, success once: 3, at the end: 2" in text and "diverged" not in text
     assert "paused" in reading_html(reading, Score(), None)
-    assert "1 diverged" in reading_html(reading, Score(4, 3, 2, 1), None)
+    assert "diverged: 1" in reading_html(reading, Score(4, 3, 2, 1), None)

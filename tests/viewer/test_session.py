@@ -58,6 +58,9 @@ def test_episodes_are_counted_and_follow_each_other(box):
     assert (box.score.once, box.score.at_end, box.score.diverged) == (2, 1, 0)
     box.restart()
     assert box.score.episodes == 3 and box.reading.seconds == 0
+    assert box.reading.goal_distance == pytest.approx(
+        0.1, abs=1e-5
+    )  # dropped 10 cm, to be lifted 20 cm above the table
 
 
 def test_another_object_is_played_by_the_same_agent_from_an_episodes_start(box):
@@ -159,6 +162,16 @@ def test_the_first_object_is_of_those_that_the_command_line_chose():
         assert obj.name.startswith(wanted) or obj.split == wanted
         assert {other.split for other in made.listed("zoo")} == {"train", "unseen_object", "unseen_category"}
         made.close()
+
+
+def test_a_set_may_begin_with_objects_that_cannot_be_used(tmp_path, capsys):
+    (tmp_path / "a.stl").write_bytes(b"no mesh")
+    write_box(tmp_path / "b.stl")
+    made = session("checkpoint=base_box", "objects=meshes", f"objects.root={tmp_path}")
+    assert made.cast.task.objects.names == ["b.stl"] and len(made.listed("meshes")) == 2
+    assert capsys.readouterr().out.startswith("left out: ") and made.cast.choice.source == "meshes"
+    assert "a.stl" in refused(made, lambda: made.prepare(choice(made, "a.stl", "meshes")))
+    made.close()
 
 
 def test_a_name_that_the_source_does_not_have_is_refused():
