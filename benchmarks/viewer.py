@@ -15,7 +15,6 @@ from typing import Callable, List, Optional, Sequence, Tuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
-from resdex_tasks.sims.base import CONTROL_HZ
 from resdex_tasks.utils.threads import simulator_first
 from runners.config import load_config
 from runners.viewer.__main__ import free_port
@@ -52,7 +51,7 @@ def rows_of(session: Session, steps: int) -> List[Tuple[str, ...]]:
     add("the session", session.step)
     page = Page(session, "localhost", free_port("localhost", 8700))
     try:
-        add(f"its page, at {CONTROL_HZ} steps/s", page.turn)
+        add("its page", page.turn)
         looker = subprocess.Popen([sys.executable, "-c", LOOKER, str(page.port)], stdout=subprocess.PIPE)
         assert looker.stdout is not None
         looker.stdout.readline()

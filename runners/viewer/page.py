@@ -59,7 +59,9 @@ class Page:
         return self._server.get_port()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving, after what is being prepared."""
+        for waiting in self._prepared:
+            waiting.cancel()
         self._worker.shutdown(wait=True)
         with contextlib.redirect_stdout(io.StringIO()):
             self._server.stop()

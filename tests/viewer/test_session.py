@@ -13,12 +13,19 @@ from runners.viewer.frame import frame_of
 from runners.viewer.session import RANDOM, UPLOADED, ZERO, Choice
 
 
-@pytest.fixture
-def box():
-    """The shipped base policy with the starter's box."""
+@pytest.fixture(scope="module")
+def made_once():
     made = session()
-    yield made
+    yield made, made.cast
     made.close()
+
+
+@pytest.fixture
+def box(made_once):
+    """The shipped base policy with the starter's box, at an episode's start."""
+    made, cast = made_once
+    made.take(cast)
+    return made
 
 
 def refused(made, prepare) -> str:
@@ -134,7 +141,8 @@ def test_a_checkpoint_that_was_written_again_is_read_again(box, tmp_path):
     assert not torch.equal(*actions)
 
 
-def test_an_uploaded_mesh_is_played(box, tmp_path):
+def test_an_uploaded_mesh_is_played(tmp_path):
+    box = session()
     assert UPLOADED not in box.sources()
     box.take(box.upload("../my box.stl", write_box(tmp_path / "box.stl")))
     box.step()
@@ -143,6 +151,7 @@ def test_an_uploaded_mesh_is_played(box, tmp_path):
     box.take(box.prepare(choice(box, "box")))
     box.take(box.prepare(choice(box, "my box.stl", UPLOADED)))
     assert box.cast.task.objects.names == ["my box.stl"]
+    box.close()
 
 
 @pytest.mark.parametrize(("name", "content"), [("notes.txt", b"a letter"), ("broken.stl", b"no mesh"), ("x.obj", b"")])
@@ -171,6 +180,15 @@ def test_a_set_may_begin_with_objects_that_cannot_be_used(tmp_path, capsys):
     assert made.cast.task.objects.names == ["b.stl"] and len(made.listed("meshes")) == 2
     assert capsys.readouterr().out.startswith("left out: ") and made.cast.choice.source == "meshes"
     assert "a.stl" in refused(made, lambda: made.prepare(choice(made, "a.stl", "meshes")))
+    made.close()
+
+
+def test_real_objects_are_played(sample_data):
+    root = sample_data / "unidexgrasp_layout"
+    made = session("checkpoint=base_box", "objects=dexgraspnet", f"objects.root={root}", "objects.scales=[0.06,0.08]")
+    made.step()
+    assert made.cast.task.objects.names == [made.cast.choice.object.name]
+    assert {obj.split for obj in made.listed("dexgraspnet")} == {"train"}
     made.close()
 
 
