@@ -60,7 +60,17 @@ ROOT_FILES = {
         "report.py",
     },
     "runners/pipeline/methods": {"resdex.py", "unidexgrasp.py", "unidexgrasp_pp.py", "ppo.py", "base.py"},
-    "runners/viewer": {"film.py", "wall.py"},
+    "runners/viewer": {
+        "film.py",
+        "wall.py",
+        "__main__.py",
+        "session.py",
+        "frame.py",
+        "pace.py",
+        "page.py",
+        "scene.py",
+        "readout.py",
+    },
 }
 """A new file in one of these rooms is a decision about the house: it is entered here."""
 

@@ -235,6 +235,17 @@ def test_the_encoders_benchmark_gives_tables_and_pictures(tmp_path, monkeypatch)
     assert {p.name for p in tmp_path.glob("*.png")} == {"reconstructions.png"}
 
 
+def test_what_the_viewer_costs_is_told_with_and_without_somebody_who_looks(checkout, capsys):
+    pytest.importorskip("viser")
+    from benchmarks import viewer
+
+    head, *rows = viewer.main(["--steps=3", "checkpoint=base_box", "sim=mujoco", "sim.numThreads=1"])
+    assert [row[0].split()[-1] for row in rows] == ["session", "page", "looks"]
+    for _, milliseconds, of_a_core, _ in rows:
+        assert float(milliseconds) * float(of_a_core) == pytest.approx(1000, rel=0.1)
+    assert " ".join(head) in " ".join(capsys.readouterr().out.replace("|", " ").split())
+
+
 def test_exclusive_timer_counts_each_moment_once(checkout):
     from benchmarks.exclusive_timer import ExclusiveTimer
 

@@ -1,20 +1,30 @@
 """Where objects come from: the settings of each source, which make its set. A new source is one class and one entry."""
 
-from dataclasses import dataclass, field
-from typing import Any, Dict, List, Mapping, Optional, Type, Union
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type, Union
 
-from resdex_tasks.objects.dexgraspnet.source import read_dexgraspnet
+from resdex_tasks.objects.dexgraspnet.source import category_of_code, listed_codes, read_dexgraspnet
 from resdex_tasks.objects.meshes.record import MeshImport
 from resdex_tasks.objects.meshes.sizes import DEFAULT_SIZE, UNITS
-from resdex_tasks.objects.meshes.source import import_meshes
+from resdex_tasks.objects.meshes.source import category_of_path, import_meshes, mesh_files
 from resdex_tasks.objects.object_set import SPLITS, ObjectSet
 from resdex_tasks.objects.starter import starter_objects
-from resdex_tasks.objects.zoo import SIZES, zoo_objects
+from resdex_tasks.objects.zoo import SIZES, zoo_names, zoo_objects
+from resdex_tasks.objects.zoo.splits import parse_name
 from resdex_tasks.utils.config_reader import bounds, read_config
 from resdex_tasks.utils.errors import UserError
 
 UNSET = "???"
 """What a mandatory key holds until it is given: Hydra's mark."""
+
+
+class ListedObject(NamedTuple):
+    """An object that a source has, by its name: nothing of it is made or read yet."""
+
+    name: str
+    category: str
+    split: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,18 @@ class ObjectsConfig:
         """
         raise NotImplementedError
 
+    def listed(self) -> List[ListedObject]:
+        """Everything that the source has, whichever of it `names` takes, without making it: some may prove unusable.
+
+        Raises:
+            UserError: a value, or a file that it names, is at fault.
+        """
+        raise NotImplementedError
+
+    def only(self, obj: ListedObject) -> "ObjectsConfig":
+        """The settings that make one of what is `listed`, and nothing else."""
+        return replace(self, names=[obj.name])
+
 
 @dataclass(frozen=True)
 class StarterConfig(ObjectsConfig):
@@ -45,6 +67,9 @@ class StarterConfig(ObjectsConfig):
     def make(self) -> ObjectSet:
         objects = starter_objects()
         return objects if self.names is None else objects.select(self.names)
+
+    def listed(self) -> List[ListedObject]:
+        return [ListedObject(obj.name, obj.category, obj.split) for obj in starter_objects()]
 
 
 @dataclass(frozen=True)
@@ -59,6 +84,14 @@ class ZooConfig(ObjectsConfig):
 
     def make(self) -> ObjectSet:
         return zoo_objects(self.split, self.categories, self.names, self.count, self.seed, self.sizes)
+
+    def listed(self) -> List[ListedObject]:
+        """Those of every split."""
+        of_splits = zoo_names(self.seed, self.sizes)
+        return [ListedObject(name, parse_name(name)[0], split) for split, names in of_splits.items() for name in names]
+
+    def only(self, obj: ListedObject) -> ObjectsConfig:
+        return replace(self, names=[obj.name], split=obj.split, categories=None, count=None)
 
 
 @dataclass(frozen=True)
@@ -85,6 +118,10 @@ class DexGraspNetConfig(ObjectsConfig):
             self.names,
         )
 
+    def listed(self) -> List[ListedObject]:
+        codes = listed_codes(_given_root(self.root, self.source), self.objects, self.object_list, self.scales)
+        return [ListedObject(name, category_of_code(code), self.split) for name, (code, _) in codes.items()]
+
 
 @dataclass(frozen=True)
 class MeshesConfig(ObjectsConfig):
@@ -104,6 +141,10 @@ class MeshesConfig(ObjectsConfig):
 
     def make(self) -> ObjectSet:
         return self.imported().objects()
+
+    def listed(self) -> List[ListedObject]:
+        files, _ = mesh_files(Path(_given_root(self.root, self.source)).expanduser())
+        return [ListedObject(name, category_of_path(name), self.split) for name in files]
 
 
 SOURCES: Dict[str, Type[ObjectsConfig]] = {

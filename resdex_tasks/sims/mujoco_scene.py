@@ -17,6 +17,7 @@ from torch import Tensor
 from resdex_tasks.hand.description import COLLISION_CLASS, DISTAL_BODIES, ROOT_BODY, child, describe_hand
 from resdex_tasks.hand.shadow_hand import JOINTS, asset_root
 from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
+from resdex_tasks.rendering import colours
 from resdex_tasks.sims.base import OBJECT_DENSITY, TABLE_HEIGHT, WristLaw
 from resdex_tasks.sims.mujoco_config import PhysicsConfig
 
@@ -25,7 +26,6 @@ JACOBIANS = {name: getattr(mujoco.mjtJacobian, f"mjJAC_{name.upper()}") for name
 CONES = {"elliptic": mujoco.mjtCone.mjCONE_ELLIPTIC, "pyramidal": mujoco.mjtCone.mjCONE_PYRAMIDAL}
 HIDDEN_GROUP = 5
 """Geom group of the unused piece slots."""
-COLOURS = {"hand": (0.82, 0.83, 0.86, 1.0), "object": (0.93, 0.55, 0.22, 1.0), "table": (0.86, 0.84, 0.80, 1.0)}
 
 
 class SensorLayout:
@@ -91,7 +91,7 @@ def hand_xml(config: PhysicsConfig) -> ET.Element:
     used = {geom.get("mesh") for geom in palm.iter("geom")}
     asset.extend(mesh for mesh in hand.meshes.iter("mesh") if mesh.get("name") in used)
     world = ET.SubElement(scene, "worldbody")
-    rgba = " ".join(map(str, COLOURS["table"]))
+    rgba = " ".join(map(str, (*colours.TABLE, 1.0)))
     # a plane, not a box: objects that leave the table must not fall for ever, and float32 engines drop contacts
     # against one large box
     ET.SubElement(world, "geom", name="table", type="plane", size="0 0 1", pos=f"0 0 {TABLE_HEIGHT}", rgba=rgba)
@@ -155,7 +155,7 @@ def add_piece(
     mesh.uservert = np.asarray(piece.vertices, np.float32).ravel()
     mesh.userface = np.asarray(piece.faces, np.int32).ravel()
     if body is not None:
-        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, density=density, rgba=COLOURS["object"])
+        body.add_geom(type=mujoco.mjtGeom.mjGEOM_MESH, meshname=name, density=density, rgba=(*colours.OBJECT, 1.0))
 
 
 def _object_alone(obj: GraspObject) -> mujoco.MjModel:

@@ -4,8 +4,8 @@ import mujoco
 import numpy as np
 
 from resdex_tasks.objects.object_set import GraspObject
-from resdex_tasks.rendering import raycast
-from resdex_tasks.sims.mujoco_scene import COLOURS, add_piece
+from resdex_tasks.rendering import colours, raycast
+from resdex_tasks.sims.mujoco_scene import add_piece
 
 DIRECTION = np.array([0.62, -0.62, 0.48])
 """From the object to the camera."""
@@ -22,7 +22,7 @@ def portrait(obj: GraspObject, width: int, height: int, pose: int = 0) -> np.nda
 
     spec = mujoco.MjSpec()
     table = mujoco.mjtGeom.mjGEOM_PLANE
-    spec.worldbody.add_geom(type=table, size=[0, 0, 1], pos=[0, 0, low[2]], rgba=COLOURS["table"])
+    spec.worldbody.add_geom(type=table, size=[0, 0, 1], pos=[0, 0, low[2]], rgba=(*colours.TABLE, 1.0))
     body = spec.worldbody.add_body(quat=[w, x, y, z])
     for i, piece in enumerate(obj.pieces):
         add_piece(spec, body, f"piece{i}", piece)

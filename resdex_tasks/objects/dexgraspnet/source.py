@@ -7,7 +7,7 @@ method, or all that the folder has.
 from pathlib import Path
 from typing import Callable, Dict, Optional, Sequence, Tuple, Union
 
-from resdex_tasks.objects.dexgraspnet.files import open_layout
+from resdex_tasks.objects.dexgraspnet.files import Layout, open_layout
 from resdex_tasks.objects.dexgraspnet.lists import checked_code, checked_scales, read_object_list
 from resdex_tasks.objects.loading import gather
 from resdex_tasks.objects.object_set import GraspObject, ObjectSet
@@ -45,11 +45,45 @@ def read_dexgraspnet(
     Raises:
         UserError: a file or a value cannot be used; the message names it.
     """
+    layout = open_layout(Path(root).expanduser(), max_rest_height, ArrayCache(cache, "dexgraspnet"))
+    chosen = _listed(layout, objects, object_list, scales, report)
+    if names is not None:
+        chosen = _named(chosen, names)
+
+    def build(name: str) -> GraspObject:
+        code, scale = chosen[name]
+        proposals = layout.proposals(code, scale)  # first: many objects have none
+        pieces = layout.pieces(code, scale)
+        return GraspObject(name, category_of_code(code), split, pieces, proposals, layout.shape_code(code, scale))
+
+    return gather(list(chosen), build, root, report)
+
+
+def listed_codes(
+    root: Union[str, Path],
+    objects: Optional[Sequence[str]] = None,
+    object_list: Optional[Union[str, Path]] = None,
+    scales: Sequence[float] = (0.08,),
+) -> Dict[str, Tuple[str, float]]:
+    """What `read_dexgraspnet` would read, without reading it: the object's name -> its code and scale.
+
+    Raises:
+        UserError: a file or a value cannot be used; the message names it.
+    """
+    layout = open_layout(Path(root).expanduser(), 0.0, ArrayCache(None, "dexgraspnet"))  # of which no grasp is read
+    return _listed(layout, objects, object_list, scales, lambda line: None)
+
+
+def _listed(
+    layout: Layout,
+    objects: Optional[Sequence[str]],
+    object_list: Optional[Union[str, Path]],
+    scales: Sequence[float],
+    report: Callable[[str], None],
+) -> Dict[str, Tuple[str, float]]:
     if objects is not None and object_list is not None:
         raise UserError("objects.objects and objects.objectList both say which objects to read; set one of them")
     scales = checked_scales(scales, "objects.scales")
-    layout = open_layout(Path(root).expanduser(), max_rest_height, ArrayCache(cache, "dexgraspnet"))
-
     scales_of: Dict[str, Sequence[float]]
     if object_list is not None:
         scales_of = read_object_list(object_list, scales, report)
@@ -65,19 +99,10 @@ def read_dexgraspnet(
     chosen = {f"{code}@{scale:g}": (code, scale) for code, its in scales_of.items() for scale in its}
     if not chosen:
         raise UserError(f"there is no object in {layout.grasp_root if object_list is None else object_list}")
-    if names is not None:
-        chosen = _named(chosen, names)
-
-    def build(name: str) -> GraspObject:
-        code, scale = chosen[name]
-        proposals = layout.proposals(code, scale)  # first: many objects have none
-        pieces = layout.pieces(code, scale)
-        return GraspObject(name, _category(code), split, pieces, proposals, layout.shape_code(code, scale))
-
-    return gather(list(chosen), build, root, report)
+    return chosen
 
 
-def _category(code: str) -> str:
+def category_of_code(code: str) -> str:
     """The kind of object that a code names: "bottle" of "core/bottle-7017", "banana" of "ddg/gd_banana_poisson_002"."""
     kind = code.split("/")[1].split("-")[0]
     if kind.startswith("gd_"):

@@ -84,12 +84,7 @@ def import_meshes(
     """
     metres = metres_of(unit, size)
     root = Path(root).expanduser()
-    if not root.is_dir():
-        raise UserError(f"there is no folder {root}")
-    files, others = _files(root)
-    if not files:
-        there = f"; it has {MeshImport(root, (), others).other_formats}, which are not read" if others else ""
-        raise UserError(f"there is no mesh ({', '.join(s[1:] for s in SUFFIXES)}) in {root}{there}")
+    files, others = mesh_files(root)
     if names is not None:
         files = {name: files[name] for name in _checked_names(names, list(files))}
     store = ArrayCache(cache, "meshes")
@@ -139,9 +134,15 @@ def mesh_objects(
     return import_meshes(root, size, unit, max_pieces, split, cache, names).objects(report)
 
 
-def _files(root: Path) -> Tuple[Dict[str, Path], Dict[str, int]]:
-    """Meshes below a folder by their names, in the order of their paths, and how many files there are of each other
-    format."""
+def mesh_files(root: Path) -> Tuple[Dict[str, Path], Dict[str, int]]:
+    """Meshes below a folder by their objects' names, in the order of their paths, and how many files there are of each
+    other format.
+
+    Raises:
+        UserError: there is no such folder, or no mesh in it.
+    """
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root}")
     files: Dict[str, Path] = {}
     others: Counter = Counter()
     for path in sorted(_walk(root, set())):
@@ -150,6 +151,9 @@ def _files(root: Path) -> Tuple[Dict[str, Path], Dict[str, int]]:
             files[path.relative_to(root).as_posix()] = path
         elif suffix in OTHER_FORMATS:
             others[suffix] += 1
+    if not files:
+        there = f"; it has {MeshImport(root, (), others).other_formats}, which are not read" if others else ""
+        raise UserError(f"there is no mesh ({', '.join(s[1:] for s in SUFFIXES)}) in {root}{there}")
     return files, others
 
 
@@ -182,7 +186,8 @@ def _checked_names(names: Sequence[str], known: Sequence[str]) -> Sequence[str]:
     return names
 
 
-def _category(name: str) -> str:
+def category_of_path(name: str) -> str:
+    """The category of the object of this name, see `import_meshes`."""
     first, slash, _ = name.partition("/")
     if slash:
         return first
@@ -248,4 +253,4 @@ def _laid(
     check_length(length_of(vertices), metres, path)
     fraction = pieces.volume / sum(piece.volume for piece in convex)
     proposals = top_down_proposals(vertices, rests(vertices, path, metres))
-    return GraspObject(name, _category(name), split, scaled, proposals, solid_fraction=fraction)
+    return GraspObject(name, category_of_path(name), split, scaled, proposals, solid_fraction=fraction)

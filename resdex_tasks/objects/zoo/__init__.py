@@ -5,7 +5,7 @@ category from a random generator; `instances.py` scales it and lays it to rest; 
 splits.
 """
 
-from typing import List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.objects.zoo.categories import CATEGORIES
@@ -57,6 +57,16 @@ def zoo_objects(
     return ObjectSet(
         [build_instance(*parse_name(name), seed, split_of[small_name(name)], name.endswith(LARGE)) for name in chosen]
     )
+
+
+def zoo_names(seed: int = 0, sizes: str = "small") -> Dict[str, List[str]]:
+    """The names of all objects of the zoo that `seed` makes: split -> names. Nothing is made.
+
+    Args:
+        sizes: one of `SIZES`.
+    """
+    names = split_names(seed)
+    return {split: [name + ending for name in members for ending in SIZES[sizes]] for split, members in names.items()}
 
 
 def _of_categories(chosen: Sequence[str], categories: Sequence[str], split: str) -> List[str]:
