@@ -17,8 +17,18 @@ from runners.config import GROUPS
 from runners.pipeline.launchers import LAUNCHERS
 
 COMMAND = called_as("resdex-pipeline", "python -m runners.pipeline")
-METHODS = ("resdex", "unidexgrasp", "unidexgrasp_pp", "ppo", "base")
-"""Modules of `methods/`."""
+_EXPERTS = ("k", "threshold", "tries", "expert_episodes", "base")
+_CURRICULUM = ("curriculum_threshold", "state", "curriculum")
+METHODS = {
+    "resdex": (*_EXPERTS, "stage1", "stage2"),
+    "unidexgrasp": (*_CURRICULUM, "curriculum_categories"),
+    "unidexgrasp_pp": (
+        *(*_CURRICULUM, "curriculum_sizes"), "specialists", "rounds", "saturation", "specialist", "generalist"
+    ),
+    "ppo": ("state",),
+    "base": _EXPERTS,
+}  # fmt: skip
+"""Modules of `methods/` -> the settings and sections that not all methods read: those that this one does."""
 SECTIONS = (
     "all", "base", "stage1", "stage2", "state", "curriculum", "specialist", "generalist", "vision", "test"
 )  # fmt: skip
@@ -51,7 +61,7 @@ class PipelineSettings:
     """What cfg/pipeline and the command line say. The keys are explained in cfg/pipeline/default.yaml."""
 
     pipeline: str
-    method: str = field(metadata=bounds(choices=METHODS))
+    method: str = field(metadata=bounds(choices=tuple(METHODS)))
     budget: Optional[int] = field(metadata=bounds(at_least=1))
     vision_share: Optional[float] = field(metadata=bounds(above=0, at_most=0.99))
     k: int = field(metadata=bounds(at_least=1))
@@ -89,11 +99,12 @@ class PipelineSettings:
         return Overrides([f"{key}={value}" for key, value in values.items()])  # in Hydra's words already
 
     def as_given(self) -> Dict[str, Any]:
-        """All settings as plain values, one level deep: for the report."""
-        hidden = ("sections", "command", "pipeline", "encoder_training", *LAUNCHING)
+        """All settings that the method reads as plain values, one level deep: for the report."""
+        others = {key for keys in METHODS.values() for key in keys} - set(METHODS[self.method])
+        hidden = ("sections", "command", "pipeline", "encoder_training", *LAUNCHING, *others)
         out = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         out.update({f"encoder_training.{key}": value for key, value in self.encoder_training.items()})
-        for section in SECTIONS:
+        for section in (section for section in SECTIONS if section not in others):
             prefix = "" if section == "all" else f"{section}."
             out.update({f"{prefix}{key}": value for key, value in self.sections[section].items()})
         return out

@@ -32,6 +32,17 @@ def test_every_preset_composes(name):
     assert settings.students == ["mesh"]
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_shows_the_settings_that_it_reads(name):
+    shown = read_settings([f"method={name}", "base.seed=1", "state.seed=1", "stage2.seed=1"]).as_given()
+    tasks = method_of(name).TASKS
+    assert {section for section in ("base", "state", "stage2") if f"{section}.seed" in shown} == {
+        section for section in ("base", "state", "stage2") if section in tasks
+    }
+    assert ("k" in shown) == (name in ("resdex", "base")) and ("rounds" in shown) == (name == "unidexgrasp_pp")
+    assert set(tasks) <= set(METHODS[name]) and "jobs" not in shown
+
+
 def test_folder_names_of_objects_are_unique():
     names = ["jar-0070", "core/mug@0.08", "core_mug_0.08", "a" * 90, "a" * 91, "../x"]
     slugs = [slug(name) for name in names]
