@@ -143,6 +143,11 @@ def check_params(params: Mapping[str, Any]) -> None:
     if "cloud" in params["network"]:
         read_config(PointCloudConfig, params["network"]["cloud"], "train.params.network.cloud")
         check_known(DaggerParams, _group(params, "train.params.config"), "train.params.config")
+        if params["config"]["normalize_input"]:
+            raise UserError(
+                "train.params.config.normalize_input is true; a network that sees a cloud normalises what it sees by "
+                "itself: normalize_input=false"
+            )
     config = params["config"]
     batch = config["num_actors"] * config["horizon_length"]
     if batch % config["minibatch_size"]:

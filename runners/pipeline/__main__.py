@@ -16,6 +16,7 @@ USAGE = f"""\
   pipeline=default|tiny         cfg/pipeline; tiny goes through everything in minutes and learns nothing
   objects=zoo k=4 out=runs/pipeline
   encoder=shipped|FILE|train|source    threshold=0.8 tries=3    test_objects=100
+  students=[mesh]               vision policies that imitate stage 2: of mesh and camera clouds; []: none
   num_envs=  seed=  max_iterations=  sim=  scale=  ...          train.py's keys, for every training and test
   base.KEY=  stage1.KEY=  stage2.KEY=  vision.KEY=  test.KEY=   the same for one kind of them
 

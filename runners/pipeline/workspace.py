@@ -149,7 +149,7 @@ class Workspace:
             _clear(folder)
             record = {"done": False, "fingerprint": mark, "settings": settings, "inputs": consumed, "files": {}}
             write_json(folder / RECORD, record)
-        started = time.time()
+        started = time.monotonic()  # a clock may be set meanwhile
         try:
             fill(folder)
         except UserError:
@@ -158,7 +158,7 @@ class Workspace:
             raise
         record.update(done=True, files={file: file_hash(folder / file) for file in outputs}, about=dict(about or {}))
         write_json(folder / RECORD, record)
-        self._log(f"{name} took {time.time() - started:.1f} s")
+        self._log(f"{name} took {time.monotonic() - started:.1f} s")
         return self._add(name, folder, record)
 
     def _add(self, name: str, folder: Path, record: Mapping[str, Any]) -> Artifact:

@@ -5,7 +5,6 @@
 The file is a dict of plain values: "format", and the fields of `Checkpoint` but for its name.
 """
 
-import hashlib
 import sys
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
 from resdex_tasks.utils.mappings import fits, flat
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
+from resdex_tasks.utils.tensors import fingerprint
 
 FORMAT = "resdex-policy-2"
 INITIAL = (
@@ -144,11 +144,7 @@ class Checkpoint:
     @property
     def id(self) -> str:
         """Twelve digits that change with its weights."""
-        digest = hashlib.sha256()
-        for name in sorted(self.weights):
-            digest.update(name.encode())
-            digest.update(self.weights[name].detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:12]
+        return fingerprint(*(part for name in sorted(self.weights) for part in (name, self.weights[name])))
 
     def check_sees(self, view: str) -> None:
         """Check that its policy sees `view`, laid out as it is here. Of a cloud, any number of points will do.
