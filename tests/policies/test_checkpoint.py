@@ -660,6 +660,6 @@ def test_an_exported_policy_plays_like_its_training_checkpoint(trained, tmp_path
 
 @pytest.mark.parametrize("target", ["nowhere/policy.pth", "policy.bin"])
 def test_an_export_to_a_strange_place_is_refused(trained, tmp_path, target):
-    with pytest.raises(UserError, match=r"must be a \.pth file in a folder that exists"):
+    with pytest.raises(UserError, match=r"must be a \.pth or \.safetensors file in a folder that exists"):
         checkpoints.export(str(trained / "nn" / "last.pth"), str(tmp_path / target))
     assert files(tmp_path) == {}
