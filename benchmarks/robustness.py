@@ -64,7 +64,9 @@ def step_in_progress(folder: Path) -> str:
     return steps[-1] if steps else "the beginning"
 
 
-def kill_at_random(folder: Path, overrides: Sequence[str], kills: int, seed: int) -> List[str]:
+def kill_at_random(
+    folder: Path, overrides: Sequence[str], kills: int, longest: Optional[float], seed: int
+) -> List[str]:
     """Rows of the table of results."""
     rng = random.Random(seed)
     began = time.monotonic()
@@ -72,8 +74,9 @@ def kill_at_random(folder: Path, overrides: Sequence[str], kills: int, seed: int
     if process.wait():
         sys.exit(f"error: the undisturbed run failed, see {folder / 'whole' / 'output.txt'}")
     whole = answered_for(folder / "whole")
-    longest = (time.monotonic() - began) / 3  # so that kills come everywhere in it, however slow the machine is
-    print(f"undisturbed: {3 * longest:.0f} s", flush=True)
+    took = time.monotonic() - began
+    longest = longest or took / 10  # so that kills come everywhere in it, however slow the machine is
+    print(f"undisturbed: {took:.0f} s", flush=True)
     survived, runs, same = 0, 0, 0
     while survived < kills:
         runs += 1
@@ -191,6 +194,9 @@ def read_damaged(folder: Path, tries: int, seed: int) -> List[List[str]]:
 def main(argv: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument(
+        "--longest", type=float, help="s from a start to its kill, at most; default: a tenth of the run"
+    )
     parser.add_argument("--saves", type=int, default=40)
     parser.add_argument("--files", type=int, default=400, help="of each kind of damage")
     parser.add_argument("--seed", type=int, default=0)
@@ -205,7 +211,7 @@ def main(argv: Optional[Sequence[str]] = None) -> None:
         if args.saves:
             rows.append(saves_on_a_full_disk(folder / "saves", args.saves, args.seed))
         if args.kills:
-            rows.append(kill_at_random(folder, args.overrides, args.kills, args.seed))
+            rows.append(kill_at_random(folder, args.overrides, args.kills, args.longest, args.seed))
     print("\n" + markdown_table(rows))
 
 
