@@ -7,7 +7,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional, Sequence
+from typing import Optional, Sequence, Tuple
 
 from resdex_tasks.utils.errors import UserError, one_line
 from resdex_tasks.utils.files import read_json
@@ -22,12 +22,11 @@ def record(evaluation: Path, policy: str) -> Measured:
     Raises:
         UserError: a file cannot be read or written, or the evaluation is of other weights.
     """
-    result, path = _read(evaluation), find_checkpoint(policy)
+    (measured, policy_id), path = _read(evaluation), find_checkpoint(policy)
     checkpoint = Checkpoint.read(path)
-    if result.policy_id != checkpoint.id:
-        theirs = f"the policy {result.policy_id}" if result.policy_id else "a policy that it does not name"
+    if policy_id != checkpoint.id:
+        theirs = f"the policy {policy_id}" if policy_id else "a policy that it does not name"
         raise UserError(f"{evaluation} is of {theirs}, and {path} holds {checkpoint.id}: evaluate it")
-    measured = measured_of(result)
     replace(checkpoint, measured=measured).write(path)
     return measured
 
@@ -51,9 +50,11 @@ def _row(row: SuccessRow, objects: int) -> MeasuredRow:
     return MeasuredRow(row.episodes, objects, row.success_at_end, row.success_once, row.quality)
 
 
-def _read(path: Path) -> EvaluationResult:
+def _read(path: Path) -> Tuple[Measured, str]:
+    """What an evaluation.json says, and of which weights."""
     try:
-        return EvaluationResult.from_json(read_json(path))
+        result = EvaluationResult.from_json(read_json(path))
+        return measured_of(result), result.policy_id
     except FileNotFoundError:
         raise UserError(f"no file {path}; python train.py test=True writes an evaluation.json") from None
     except (KeyError, TypeError, AttributeError) as error:

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers.command_line import Outcome, assert_one_sentence, files
+from helpers.command_line import TINIER, Outcome, assert_one_sentence, files
 
 from resdex_tasks.shapes.clusters import read_clusters
 from resdex_tasks.utils.files import read_json, write_json
@@ -25,30 +25,6 @@ from runners.pipeline.methods import resdex
 from runners.pipeline.workspace import LOCK, LOG, Workspace
 from runners.policies.checkpoint import Checkpoint, MadeBy
 
-TINIER = (
-    "pipeline=tiny",
-    "out=made",
-    "sim.numThreads=1",
-    "num_envs=4",
-    "task.env.episodeLength=6",
-    "task.env.start.handOffset=0.0",  # in so few steps only r_lift, near the palm, tells one object from another
-    "task.env.start.objectOffset=0.0",
-    "task.env.start.handTilt=0.0",
-    "train.params.network.mlp.units=[8]",
-    "train.params.config.horizon_length=4",
-    "train.params.config.mini_epochs=1",
-    "train.params.config.games_to_track=4",
-    "train.params.config.save_frequency=1",
-    "max_iterations=3",
-    "expert_episodes=2",
-    "test_objects=1",
-    "test_experts=false",
-    "objects.count=4",
-    "test.num_episodes=1",
-    "task.env.vision.numPoints=8",
-    "task.env.vision.poolPoints=16",
-    "vision.train.params.config.updates=2",
-)
 STEPS = ["objects", "test_objects", "codes", "clusters", "expert", "own", "expert", "own", "stage1", "stage2",
          "test_stage1", "test_stage2", "vision_mesh", "test_vision_mesh"]  # fmt: skip
 REPORTED = ("# ResDex with k = 2 experts on 4 objects", "## Success", "## Vision", "## Base experts",
