@@ -13,7 +13,7 @@ from resdex_tasks.objects.sources import ZooConfig
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.locks import handed_on, kept
 from resdex_tasks.utils.overrides import Overrides, called_as
-from resdex_tasks.utils.printing import printable_output, unfailing_output
+from resdex_tasks.utils.printing import for_a_reader, printable_output, unfailing_output
 from runners.config import RunConfig, load_config
 from runners.config.catalogue import catalogue
 from runners.evaluation.run import evaluate_checkpoint
@@ -66,7 +66,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     printable_output()
     try:
         if "--list" in arguments:
-            print(catalogue())
+            with for_a_reader():
+                print(catalogue())
             return 0
         config = load_config(arguments)
         if config.notice:

@@ -22,6 +22,15 @@ from runners.policies.checkpoint import Checkpoint
 
 a2c_common.SummaryWriter = TrainingLog
 """rl_games makes its writer by this name; tensorboardX's own blocks for ever once its thread met a full disk."""
+
+
+def _print_statistics(*words: Any) -> None:
+    """Of what rl_games prints about its loop, the line that `print_stats` asks for: the monitor says the rest."""
+    if str(words[0]).startswith("fps "):
+        tqdm.write(" ".join(map(str, words)))
+
+
+a2c_common.print = _print_statistics
 NEVER = 10**9
 RUNNING = ("current_rewards", "current_shaped_rewards", "current_lengths")
 """rl_games' sums over the episodes in progress."""

@@ -12,6 +12,7 @@ from typing import Optional, Sequence
 from resdex_tasks.observations import CLOUD
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import write_text
+from resdex_tasks.utils.printing import for_a_reader
 from resdex_tasks.utils.safetensors_file import SUFFIX
 from resdex_tasks.utils.tables import markdown_table
 from runners.policies.checkpoint import Checkpoint, shipped_policies
@@ -160,7 +161,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         text = cards(args.policies or None)
         if args.write is not None:
             write_into(args.write, text)
-        print(text if args.write is None else f"written into {args.write}")
+        with for_a_reader():
+            print(text if args.write is None else f"written into {args.write}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -267,11 +267,17 @@ def test_the_start_and_the_end_are_told(tmp_path):
     for words in ("4 environments", "box", "pose + reach + lift + move + bonus", "153 observations", "iteration 2/2"):
         assert words in outcome.out
     assert "runs/run" in outcome.out and "success once" in outcome.out and "at end" in outcome.out
+    assert "MAX EPOCHS" not in outcome.out  # rl_games' own words
     # the command that it ends with works
     (command,) = [line.split(": ", 1)[1] for line in outcome.out.splitlines() if "python train.py" in line]
     arguments = shlex.split(command)[2:]
     tested = call(tmp_path, *arguments, "scale=cpu", "task.env.episodeLength=4", "episodes_per_object=2", "num_envs=2")
     assert tested.status == 0, tested.err
+
+
+def test_rl_games_statistics_are_printed_where_they_are_asked_for(tmp_path):
+    outcome = call(tmp_path, *TINY, "experiment=run", "train.params.config.print_stats=true")
+    assert outcome.status == 0 and outcome.out.count("fps step: ") == 2
 
 
 def assert_animation(folder):
