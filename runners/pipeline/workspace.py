@@ -5,11 +5,12 @@ consumed, whether it is done, and the hashes of the files that later steps build
 settings or those hashes change: a step whose redone inputs came out as before is left alone.
 """
 
+import errno
 import hashlib
 import json
 import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
@@ -22,6 +23,7 @@ from resdex_tasks.utils.mappings import flat
 
 FORMAT = "resdex-steps-1"
 """Goes into every fingerprint: raised when a step would make something else of the same settings."""
+DISK_TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 RECORD, MARK, LOG, LOCK = "step.json", "steps.json", "steps.log", ".lock"
 
 
@@ -156,6 +158,12 @@ class Workspace:
             if [path.name for path in folder.iterdir()] == [RECORD]:
                 _clear(folder)
             raise
+        except OSError as error:
+            if error.errno not in DISK_TAKES_NOTHING:
+                raise
+            raise UserError(
+                f"cannot write {error.filename or folder}: {error.strerror}; the same command goes on from here"
+            ) from error
         record.update(done=True, files={file: file_hash(folder / file) for file in outputs}, about=dict(about or {}))
         write_json(folder / RECORD, record)
         self._log(f"{name} took {time.monotonic() - started:.1f} s")
@@ -174,7 +182,7 @@ class Workspace:
                 )
 
     def _log(self, text: str) -> None:
-        with (self.folder / LOG).open("a", encoding="utf-8") as log:
+        with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:  # a full disk ends no work
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 
