@@ -32,10 +32,11 @@ def test_the_documentation_shows_the_cards_of_the_shipped_files():
     assert shown == cards(), "run: python -m runners.policies.cards --write docs/models.md"
 
 
-def test_every_shipped_policy_says_how_good_it_is_and_how_long_it_took_if_that_was_noted():
-    for checkpoint in map(Checkpoint.read, shipped_policies()):
-        assert checkpoint.measured is not None and checkpoint.measured.rows["all"].episodes >= 100
-        assert "test=True" in checkpoint.measured.command and checkpoint.measured.machine
+def test_what_shipped_policies_say_of_themselves_was_measured_on_many_episodes_by_a_command():
+    measured = {one.name: one.measured for one in map(Checkpoint.read, shipped_policies()) if one.measured}
+    assert {"hyper_stage2", "base_box"} <= set(measured)
+    for one in measured.values():
+        assert one.rows["all"].episodes >= 100 and "test=True" in one.command and one.machine
 
 
 def test_a_policy_is_what_its_network_and_its_view_are():
