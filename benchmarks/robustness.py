@@ -53,10 +53,15 @@ def start(folder: Path, overrides: Sequence[str]) -> subprocess.Popen:
 
 
 def answered_for(folder: Path) -> Dict[str, Any]:
-    """The report, and the hash of every file that a step answers for."""
+    """The report, the weights of every policy, and the hash of every other file that a step answers for. (A policy that
+    was resumed says so: the file around its weights is another.)"""
     made = folder / "made"
-    records = {path.parent.name: json.loads(path.read_text()) for path in sorted(made.glob("*/step.json"))}
-    return {"report": (made / "report.md").read_bytes(), **{name: row["files"] for name, row in records.items()}}
+    out: Dict[str, Any] = {"report": (made / "report.md").read_bytes()}
+    for step in sorted(made.glob("*/step.json")):
+        for name, known in json.loads(step.read_text())["files"].items():
+            path = step.parent / name
+            out[f"{step.parent.name}/{name}"] = Checkpoint.read(path).id if name == "nn/last.pth" else known
+    return out
 
 
 def step_in_progress(folder: Path) -> str:
