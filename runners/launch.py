@@ -13,8 +13,9 @@ from resdex_tasks.objects.sources import ZooConfig
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.locks import handed_on, kept
 from resdex_tasks.utils.overrides import Overrides, called_as
-from resdex_tasks.utils.printing import printable_output, unfailing_output
+from resdex_tasks.utils.printing import for_a_reader, printable_output, unfailing_output
 from runners.config import RunConfig, load_config
+from runners.config.catalogue import catalogue
 from runners.evaluation.run import evaluate_checkpoint
 from runners.learning.monitor import TrainingStopped
 from runners.learning.train import LAST, TrainingResult, train
@@ -32,6 +33,7 @@ EVALUATED_OBJECTS, EVALUATED_EPISODES = 132, 500
 
 USAGE = """\
 {program} [key=value ...]
+{program} --list                what there is to choose from
 
   task=ResDexBase               what to learn (cfg/task): ResDexBase, ResDexHyper (both stages), ResDexHyperStage2,
                                 ResDexVision; the rivals' ResDexState, ResDexSpecialist, ResDexGeneralist
@@ -40,7 +42,7 @@ USAGE = """\
   weights=FILE                  a policy to start from
   objects=starter               which objects (cfg/objects)
   num_envs=  seed=  max_iterations=  sim_device=  rl_device=  experiment=  preset=paper|official
-  checkpoint=FILE               resume a training
+  checkpoint=FILE               resume a training; a file, the name of a shipped policy, or pretrained
   test=True checkpoint=FILE     evaluate a policy: tables, plots and pictures of final grasps
   capture_video=True            a GIF and a PNG strip of an episode
 
@@ -64,6 +66,10 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     printable_output()
     try:
+        if "--list" in arguments:
+            with for_a_reader():
+                print(catalogue())
+            return 0
         config = load_config(arguments)
         if config.notice:
             print(config.notice)

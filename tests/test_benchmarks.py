@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.command_line import STUDENT
+from helpers.command_line import STUDENT, TINIER
 from helpers.policies import cloud_settings
 from helpers.simulators import mujoco_task
 
@@ -45,6 +45,12 @@ def shares(text, header):
             break
         rows.append(float(line.split("|")[column]))
     return rows
+
+
+def table_of(text, header):
+    """The cells of the rows of the table whose header starts so."""
+    lines = text[text.index(f"| {header}") :].splitlines()
+    return [line.strip("|").split("|") for line in lines[2:] if line.startswith("|")]
 
 
 @pytest.mark.slow
@@ -187,6 +193,20 @@ def test_table_4_and_learning_curves_come_out_of_a_training(tmp_path):
     text = run("learning_curves.py", str(tmp_path / "moe_res_k1"), f"--out={picture}")
     assert "| moe_res_k1 | 0.00 M | " in text
     assert picture.is_file()
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_by_kills_a_full_disk_or_damaged_files(tmp_path):
+    pytest.importorskip("mujoco.batch")
+    options = ["--kills=2", "--longest=15", "--saves=8", "--files=8", f"--out={tmp_path}"]
+    text = run("robustness.py", *options, *(o for o in TINIER if not o.startswith("out=")), "students=[]")
+    rows = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in table_of(text, "fault")}
+    assert [row[0] for name, row in rows.items() if name.startswith("policy's file")] == ["8"] * 4
+    assert all(row[1] == "0 taken for good, 0 executed" for name, row in rows.items() if name.startswith("policy's"))
+    (saves,) = (row for name, row in rows.items() if name.startswith("saves that met a full disk"))
+    assert int(saves[0]) > 0 and saves[1] == "0 iterations"
+    (kills,) = (row for name, row in rows.items() if name.startswith("pipeline killed"))
+    assert kills[0] == "2" and kills[1].startswith("0 of ")
 
 
 @pytest.mark.parametrize(

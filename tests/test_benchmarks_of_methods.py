@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.pipelines import TINIER, replace_work
+from helpers.command_line import TINIER
+from helpers.pipelines import replace_work
 
 from resdex_tasks.utils.files import read_json
 from runners.pipeline.__main__ import main as pipeline

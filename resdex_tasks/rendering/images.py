@@ -5,7 +5,7 @@ A frame is an (H, W, 3) uint8 array, sRGB. Files are written completely or not a
 
 import math
 from pathlib import Path
-from typing import List, Optional, Sequence, Union
+from typing import Any, List, Optional, Sequence, Union
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -89,12 +89,24 @@ def add_label(image: np.ndarray, text: str) -> np.ndarray:
     size = max(10, canvas.height // 16)
     font = ImageFont.load_default(size)
     margin = size // 2
+    text = fitted(text, font, canvas.width - 4 * margin)
     anchor = (2 * margin, canvas.height - 2 * margin - size)
     left, top, right, bottom = draw.textbbox(anchor, text, font=font)
     pad = size // 3
     draw.rounded_rectangle((left - pad, top - pad, right + pad, bottom + pad), pad, fill=(*PAPER, 190))
     draw.text(anchor, text, font=font, fill=INK)
     return np.asarray(canvas)
+
+
+def fitted(text: str, font: Any, width: float) -> str:
+    """A line of text, or of one that is wider than so many pixels its beginning and its end: both tell it from
+    others."""
+    kept = len(text)
+    short = text
+    while font.getlength(short) > width and kept > 1:
+        kept -= 1
+        short = f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
+    return short
 
 
 def _with_one_palette(images: List[Image.Image]) -> List[Image.Image]:

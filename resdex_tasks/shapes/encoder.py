@@ -5,7 +5,6 @@ centred, turned or normalised per object, so objects that differ in size or in o
 codes.
 """
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
@@ -19,6 +18,7 @@ from resdex_tasks.objects.object_set import CODE_SIZE, GraspObject
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
 from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
+from resdex_tasks.utils.tensors import fingerprint
 
 FORMAT = "resdex-encoder-1"
 SHIPPED_ENCODER = CHECKPOINT_DIR / "object_encoder.pth"
@@ -110,13 +110,9 @@ class ObjectEncoder:
     @property
     def id(self) -> str:
         """12 hexadecimal digits: a hash of everything that the codes depend on, which the decoder is not."""
-        digest = hashlib.sha256(repr((LENGTH_UNIT, self.points, self.seed)).encode())
-        for part in (self.network.points, self.network.code):
-            for name, weight in part.state_dict().items():
-                digest.update(name.encode() + weight.cpu().numpy().astype("<f4").tobytes())
-        for statistic in (self.mean, self.std):
-            digest.update(statistic.cpu().numpy().astype("<f4").tobytes())
-        return digest.hexdigest()[:12]
+        layers = (self.network.points, self.network.code)
+        weights = [part for layer in layers for named in layer.state_dict().items() for part in named]
+        return fingerprint(repr((LENGTH_UNIT, self.points, self.seed)), *weights, self.mean, self.std)
 
     def encode_points(self, points: Tensor) -> Tensor:
         """(B, N, 3) metres -> codes (B, 64), which have mean 0 and standard deviation 1 over the training set."""

@@ -6,7 +6,7 @@ import os
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -122,9 +122,7 @@ def write_plain(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         UserError: it cannot be written, or something in its "weights" is not finite; nothing is left behind.
     """
-    broken = not_finite(_tensors(state.get("weights")))
-    if broken:
-        raise UserError(f"{path} is not written: its weight {broken} holds nan or infinity")
+    check_can_be_written(path, state)
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:  # given a path, torch would write the partial file's name into the file
@@ -156,6 +154,11 @@ def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
         raise UserError(f"{path} holds more than plain data, unlike {what}; it was not opened") from error
     except Exception as error:  # whatever bytes can make torch's reader raise
         raise UserError(f"{path} is not readable as {what} (truncated, or another kind of file)") from error
+    return checked(path, state, mark, what, older)
+
+
+def checked(path: Path, state: Any, mark: str, what: str, older: Sequence[str]) -> Dict[str, Any]:
+    """What was read of a file, if it is what `read_plain` says."""
     if isinstance(state, dict) and state.get("format") in older:
         raise UserError(f"{path} was written by an earlier version (format {state['format']}); this one reads {mark}")
     if not isinstance(state, dict) or state.get("format") != mark:
@@ -164,6 +167,13 @@ def read_plain(path: Path, mark: str, what: str, *older: str) -> Dict[str, Any]:
     if broken:
         raise UserError(f"{path} is damaged: its weight {broken} holds nan or infinity")
     return state
+
+
+def check_can_be_written(path: Path, state: Mapping[str, Any]) -> None:
+    """UserError where something in the "weights" is not finite."""
+    broken = not_finite(_tensors(state.get("weights")))
+    if broken:
+        raise UserError(f"{path} is not written: its weight {broken} holds nan or infinity")
 
 
 def _tensors(values: Any) -> Dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """What is printed: never the end of a long work; and names of other people's files in it."""
 
 import contextlib
+import os
 import sys
 from typing import Any, Iterator, TextIO
 
@@ -35,6 +36,16 @@ class _Unfailing:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def for_a_reader() -> Iterator[None]:
+    """Inside, who reads what is printed may have seen enough of it: `... | head`."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

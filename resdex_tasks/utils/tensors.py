@@ -1,7 +1,8 @@
-"""Constants on a device, and whether tensors are finite."""
+"""Constants on a device, whether tensors are finite, and what tells them from others."""
 
 import functools
-from typing import Mapping, Tuple
+import hashlib
+from typing import Mapping, Tuple, Union
 
 import torch
 from torch import Tensor
@@ -23,3 +24,15 @@ def not_finite(tensors: Mapping[str, Tensor]) -> str:
         return ""
     finite = torch.stack([tensors[name].isfinite().all() for name in names]).tolist()
     return next((name for name, good in zip(names, finite) if not good), "")
+
+
+def fingerprint(*parts: Union[str, Tensor]) -> str:
+    """Twelve hexadecimal digits that change with texts and tensors (their values, not their shapes), in their order."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            digest.update(part.encode())
+        else:
+            array = part.detach().cpu().contiguous().numpy()
+            digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+    return digest.hexdigest()[:12]

@@ -1,8 +1,13 @@
-"""Versions of what makes the numbers."""
+"""Versions of what makes the numbers, and the machine."""
 
+import os
 import platform
+import re
 from importlib import metadata
+from pathlib import Path
 from typing import Dict
+
+import torch
 
 PACKAGES = ("resdex", "torch", "rl_games", "numpy", "mujoco", "mujoco-warp", "warp-lang")
 
@@ -16,3 +21,15 @@ def versions(*packages: str) -> Dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return out
+
+
+def machine() -> str:
+    """This machine in words: its processor, the cores that this process may use, its first GPU."""
+    try:
+        name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        name = None
+    processor = name[1].strip() if name else platform.processor() or platform.machine()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
+    return f"{processor}, {cores} core{'s' * (cores > 1)}{gpu}"

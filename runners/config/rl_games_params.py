@@ -144,6 +144,11 @@ def check_params(params: Mapping[str, Any]) -> None:
         read_config(MixtureConfig, params["network"]["mixture"], "train.params.network.mixture")
     if "cloud" in params["network"]:
         read_config(PointCloudConfig, params["network"]["cloud"], "train.params.network.cloud")
+        if params["config"]["normalize_input"]:
+            raise UserError(
+                "train.params.config.normalize_input is true; a network that sees a cloud normalises what it sees by "
+                "itself: normalize_input=false"
+            )
     config = params["config"]
     if "teacher_share" in config:
         check_known(DaggerParams, config, "train.params.config")

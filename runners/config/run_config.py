@@ -5,7 +5,7 @@ import difflib
 import importlib.util
 import os
 import random
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
 
@@ -32,6 +32,7 @@ from runners.config.machine import AUTO, automatic_choices, device_of
 from runners.config.rl_games_params import check_params
 from runners.policies.checkpoint import Checkpoint, CheckpointReader, PolicySpec
 from runners.policies.experts import shipped_experts
+from runners.policies.pretrained import PRETRAINED, pretrained
 
 GROUPS = ("task", "train", "preset", "sim", "objects", "scale")
 NEWEST = "newest"
@@ -196,6 +197,8 @@ def load_config(arguments: Sequence[str], read: Optional[CheckpointReader] = Non
         UserError: an unknown task, preset, group or key, or a value or a checkpoint that does not fit.
     """
     given, read = _with_names(read_overrides(arguments)), read or CheckpointReader()
+    if given.value("checkpoint") == PRETRAINED:
+        return _with_pretrained(given, read)
     for argument in given:
         if argument.startswith(("~", "+")) and not argument.startswith("+train.params."):
             raise UserError(f"'{argument}' would add or remove a key, and nothing reads others than those in cfg/")
@@ -238,6 +241,14 @@ def _check_groups(overrides: Overrides) -> None:
             close = difflib.get_close_matches(str(value), known, 1)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise UserError(f"no {group} '{value}': cfg/{group} has {', '.join(known)}{hint}")
+
+
+def _with_pretrained(overrides: Overrides, read: CheckpointReader) -> RunConfig:
+    """The configuration with the shipped policy that fits the rest of it."""
+    rest = load_config(overrides.without("checkpoint"), read).plain
+    name = pretrained(rest["task"], rest["objects"], read)
+    config = load_config(overrides.having({"checkpoint": name}), read)
+    return replace(config, notice=f"{config.notice}\ncheckpoint={PRETRAINED} is {name}".lstrip())
 
 
 def _with_task_of(checkpoint: Optional[Checkpoint], overrides: Overrides) -> Overrides:

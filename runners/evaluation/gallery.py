@@ -130,5 +130,6 @@ def _heads(names: Sequence[str], width: int) -> np.ndarray:
     draw = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(HEAD_HEIGHT // 2)
     for i, name in enumerate(names):
-        draw.text(((i + 0.5) * width, HEAD_HEIGHT / 2), one_line_of(name), font=font, fill=image_files.INK, anchor="mm")
+        text = image_files.fitted(one_line_of(name), font, width - HEAD_HEIGHT / 2)
+        draw.text(((i + 0.5) * width, HEAD_HEIGHT / 2), text, font=font, fill=image_files.INK, anchor="mm")
     return np.asarray(canvas)

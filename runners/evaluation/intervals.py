@@ -5,25 +5,16 @@ several objects, the intervals are bootstrapped over the objects.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Optional, Sequence, Tuple
 
 import numpy as np
 from scipy.stats import t as student_t
 
+from runners.policies.records import Estimate
+
 Z95 = 1.959964
 RESAMPLES, SEED = 2000, 0
 """Of the bootstrap."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and the interval that holds 95 %."""
-
-    value: float
-    low: Optional[float]
-    """None of a single value."""
-    high: Optional[float]
 
 
 def wilson_interval(successes: int, episodes: int) -> Tuple[float, float]:

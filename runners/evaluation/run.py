@@ -11,7 +11,7 @@ from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.mappings import flat
-from resdex_tasks.utils.versions import versions
+from resdex_tasks.utils.versions import machine, versions
 from runners.config import RunConfig
 from runners.evaluation import files, gallery, tables
 from runners.evaluation.progress import EpisodeProgress
@@ -133,6 +133,9 @@ def _evaluate(
         versions=versions(),
         settings={key: config.plain[key] for key in ("task", "sim", "objects")},
         teacher=beside,
+        policy_id=checkpoint.id,
+        command=config.overrides.command(),
+        machine=machine(),
     )
     print("\n" + "\n\n".join(tables.summary_tables(name, result)) + "\n")
     columns = None  # where nothing can be drawn

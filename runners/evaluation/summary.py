@@ -85,6 +85,11 @@ class EvaluationResult:
     """The configuration's groups task, sim and objects."""
     teacher: Optional[TeacherResult] = None
     """Of a student whose teacher was at hand."""
+    policy_id: str = ""
+    """`Checkpoint.id` of the policy."""
+    command: str = ""
+    """The command line."""
+    machine: str = ""
 
     def to_json(self) -> Dict[str, Any]:
         """Plain values."""
@@ -95,12 +100,17 @@ class EvaluationResult:
         """The inverse of `to_json`."""
         summary = content["summary"]
         rows = {key: [_row(row) for row in summary[key]] for key in ("splits", "categories", "objects")}
-        own = {f.name: content[f.name] for f in fields(cls) if f.name not in ("summary", "teacher")}
+        own = {f.name: content[f.name] for f in fields(cls) if f.name not in ("summary", "teacher", *_LATER)}
+        own.update({name: content[name] for name in _LATER if name in content})
         teacher = content.get("teacher")
         if teacher is not None:
             splits = [_gap_row(row) for row in teacher["splits"]]
             teacher = TeacherResult(teacher["checkpoint"], splits, _gap_row(teacher["all"]))
         return cls(summary=Summary(all=_row(summary["all"]), **rows), teacher=teacher, **own)
+
+
+_LATER = ("policy_id", "command", "machine")
+"""What files of earlier versions lack."""
 
 
 def _row(values: Mapping[str, Any]) -> SuccessRow:

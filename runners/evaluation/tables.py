@@ -36,19 +36,12 @@ MANY_OBJECTS = 20
 
 def percent(rate: Estimate) -> str:
     """A rate and its interval, as "94.6 [92.1, 96.3]"."""
-    return _with_interval(rate, 100)
+    return rate.text(100)
 
 
 def quality(d: Optional[Estimate]) -> str:
     """D and its interval, as "31.2 [30.8, 31.6]"."""
-    return NONE if d is None else _with_interval(d, 1)
-
-
-def _with_interval(estimate: Estimate, factor: int) -> str:
-    value = f"{factor * estimate.value:.1f}"
-    if estimate.low is None or estimate.high is None:
-        return value
-    return f"{value} [{factor * estimate.low:.1f}, {factor * estimate.high:.1f}]"
+    return NONE if d is None else d.text()
 
 
 # One evaluation

@@ -1,5 +1,6 @@
 """What all our agents share: rl_games' agent, with checkpoints that describe themselves and resume exactly."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional
@@ -16,10 +17,20 @@ from resdex_tasks.utils.tensors import not_finite
 from resdex_tasks.utils.threads import simulator_first
 from runners.learning.log import TrainingLog
 from runners.learning.monitor import TrainingStopped
+from runners.policies import wall_time
 from runners.policies.checkpoint import Checkpoint
 
 a2c_common.SummaryWriter = TrainingLog
 """rl_games makes its writer by this name; tensorboardX's own blocks for ever once its thread met a full disk."""
+
+
+def _print_statistics(*words: Any) -> None:
+    """Of what rl_games prints about its loop, the line that `print_stats` asks for: the monitor says the rest."""
+    if str(words[0]).startswith("fps "):
+        tqdm.write(" ".join(map(str, words)))
+
+
+a2c_common.print = _print_statistics
 NEVER = 10**9
 RUNNING = ("current_rewards", "current_shaped_rewards", "current_lengths")
 """rl_games' sums over the episodes in progress."""
@@ -54,6 +65,7 @@ class ResDexAgent(A2CAgent):
         self.num_diverged = 0
         self.overflows: List[Overflow] = []
         self._restored_sums: Dict[str, torch.Tensor] = {}
+        self._began, self._minutes_before = time.monotonic(), 0.0
         self.unsaved: Optional[str] = None
         """Why `nn/last.pth` could not be written the last time; None: it was."""
 
@@ -171,6 +183,7 @@ class ResDexAgent(A2CAgent):
         Where it cannot be written, the file before it stays, `unsaved` says why, and the training goes on.
         """
         self.unsaved = self._written(self.checkpoint(), "last.pth")
+        wall_time.note(Path(self.nn_dir).parent, self._minutes_before + (time.monotonic() - self._began) / 60)
 
     def save_if_best(self, score: float) -> None:
         """Write `nn/best.pth` when `score` has not been reached before."""
@@ -231,6 +244,7 @@ class ResDexAgent(A2CAgent):
         self.last_lr = float(state["last_lr"])
         self.update_lr(self.last_lr)
         self.best_score = float(state["best_score"])
+        self._minutes_before = wall_time.noted(checkpoint.run_folder)[0]
         if not first:
             return same
         torch.set_rng_state(state["rng"]["cpu"])

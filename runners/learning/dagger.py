@@ -43,7 +43,9 @@ class LabelBuffer:
         return sum(column.numel() * column.element_size() for column in self._columns.values())
 
     def get_state(self) -> Dict[str, Any]:
-        return {"added": self._added, "columns": {name: column.cpu() for name, column in self._columns.items()}}
+        """A copy of all that it holds."""
+        columns = {name: column.detach().to("cpu", copy=True) for name, column in self._columns.items()}
+        return {"added": self._added, "columns": columns}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         self._added = int(state["added"])

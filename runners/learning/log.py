@@ -36,8 +36,9 @@ class TrainingLog:
     """
 
     def __init__(self, folder: str) -> None:
-        # files are read in the order of their names
-        place = f"{time.time_ns() // 10**6}.{os.getpid()}.{next(_NUMBERS):06d}.{socket.gethostname()}"
+        # files are read in the order of their names, so a clock that was set back may not decide it
+        number = max([time.time_ns() // 10**6, *(begun + 1 for begun in _begun(Path(folder)))])
+        place = f"{number}.{os.getpid()}.{next(_NUMBERS):06d}.{socket.gethostname()}"
         name = f"events.out.tfevents.{place}"
         self.path = Path(folder) / name
         self._waiting: List[bytes] = []
@@ -106,6 +107,12 @@ class TrainingLog:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._written += len(content)
         self._waiting, self._size = [], 0
+
+
+def _begun(folder: Path) -> List[int]:
+    """When the files of a folder were begun, by their names: ms."""
+    parts = [path.name.split(".") for path in folder.glob("events.out.tfevents.*")]
+    return [int(name[3]) for name in parts if name[3].isdigit()]
 
 
 def _checksum(content: bytes) -> bytes:

@@ -4,7 +4,6 @@ The objects are chosen as for train.py, by the group `objects` of the configurat
 """
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Optional, Sequence
 from resdex_tasks.objects.sources import ObjectsConfig
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import called_as
-from resdex_tasks.utils.printing import printable_output
+from resdex_tasks.utils.printing import for_a_reader, printable_output
 from runners.config import load_config
 from runners.objects import inspect, propose, report, shapes
 
@@ -87,15 +86,13 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args.command_line = " ".join([PROGRAM, *map(shlex.quote, argv)])
     try:
         args.config = args.read(args.overrides)
-        args.run(args)
-        sys.stdout.flush()
+        with for_a_reader():
+            args.run(args)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # `... | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

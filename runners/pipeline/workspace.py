@@ -5,11 +5,12 @@ consumed, whether it is done, and the hashes of the files that later steps build
 settings or those hashes change: a step whose redone inputs came out as before is left alone.
 """
 
+import errno
 import hashlib
 import json
 import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -23,6 +24,7 @@ from resdex_tasks.utils.versions import versions
 
 FORMAT = "resdex-steps-1"
 """Goes into every fingerprint: raised when a step would make something else of the same settings."""
+DISK_TAKES_NOTHING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 RECORD, MARK, LOG, LOCK = "step.json", "steps.json", "steps.log", ".lock"
 
 
@@ -165,14 +167,14 @@ class Workspace:
         """
         finished = {step.name: self._finished(step) for step in steps}
         pending = [step for step in steps if finished[step.name] is None]
-        started = time.time()
+        started = time.monotonic()
         if together is not None and pending:
             opened = [(step, *self._open(step)) for step in pending]
             self._fill(lambda: together([(step, folder) for step, folder, _ in opened]), [f for _, f, _ in opened])
             for step, folder, record in opened:
                 finished[step.name] = self._close(step, folder, record, started)
         for step in pending if together is None else []:
-            started = time.time()
+            started = time.monotonic()
             folder, record = self._open(step)
             self._fill(lambda step=step, folder=folder: step.fill(folder), [folder])  # type: ignore[misc]
             finished[step.name] = self._close(step, folder, record, started)
@@ -218,13 +220,19 @@ class Workspace:
                 if [path.name for path in folder.iterdir()] == [RECORD]:
                     _clear(folder)
             raise
+        except OSError as error:
+            if error.errno not in DISK_TAKES_NOTHING:
+                raise
+            raise UserError(
+                f"cannot write {error.filename or folders[0]}: {error.strerror}; the same command goes on from here"
+            ) from error
 
     def _close(self, step: Step, folder: Path, record: Dict[str, Any], started: float) -> Dict[str, Any]:
         """Write down that a step is done."""
         files = {file: file_hash(folder / file) for file in step.outputs}
         record.update(done=True, files=files, about=dict(step.about or {}))
         write_json(folder / RECORD, record)
-        self._log(f"{step.name} took {time.time() - started:.1f} s")
+        self._log(f"{step.name} took {time.monotonic() - started:.1f} s")
         return record
 
     def _add(self, name: str, folder: Path, record: Mapping[str, Any]) -> Artifact:
@@ -240,7 +248,7 @@ class Workspace:
                 )
 
     def _log(self, text: str) -> None:
-        with (self.folder / LOG).open("a", encoding="utf-8") as log:
+        with suppress(OSError), (self.folder / LOG).open("a", encoding="utf-8") as log:  # a full disk ends no work
             log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
 
 

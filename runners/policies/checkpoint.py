@@ -1,28 +1,32 @@
 """A policy's file: read once, without executing anything in it, and written complete or not at all.
 
     python -m runners.policies.checkpoint runs/NAME/nn/last.pth checkpoints/NAME.pth     # the part that plays
+    python -m runners.policies.checkpoint hyper_stage2 hyper_stage2.safetensors
 
 The file is a dict of plain values: "format", and the fields of `Checkpoint` but for its name.
 """
 
-import hashlib
+import argparse
 import sys
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union, get_type_hints
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from resdex_tasks.networks.experts import ExpertsSpec
 from resdex_tasks.objects.object_set import SOURCE_ENCODER, ObjectSet
 from resdex_tasks.observations import CLOUD, VIEWS, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_plain, write_plain
-from resdex_tasks.utils.mappings import fits, flat
+from resdex_tasks.utils.mappings import flat
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
+from resdex_tasks.utils.safetensors_file import SUFFIX, read_safetensors, write_safetensors
+from resdex_tasks.utils.tensors import fingerprint
+from runners.policies import wall_time
+from runners.policies.records import MadeBy, Measured, PolicySpec, check_values, read_record
 
 FORMAT = "resdex-policy-2"
 INITIAL = (
@@ -33,46 +37,6 @@ INITIAL = (
     "network.mlp.initializer.",
 )
 """Settings that only say how weights begin: a checkpoint's are there already."""
-
-
-@dataclass(frozen=True)
-class PolicySpec:
-    """What a policy is: enough to build the network that a checkpoint then fills."""
-
-    observation: str
-    """What it sees: one of `observations.VIEWS`."""
-    observation_layout: Mapping[str, int]
-    """The blocks of what it saw when it was trained: name -> size, in order."""
-    network: Mapping[str, Any]
-    """rl_games' `params.network`."""
-    normalize_input: bool
-    normalize_value: bool
-
-    @property
-    def observation_size(self) -> int:
-        """Numbers that it sees."""
-        return sum(self.observation_layout.values())
-
-    @property
-    def experts(self) -> Optional[ExpertsSpec]:
-        """The frozen experts inside; None: it mixes none."""
-        return ExpertsSpec.read(self.network["experts"]) if self.network.get("experts") else None
-
-
-@dataclass(frozen=True)
-class MadeBy:
-    """How a checkpoint came to be."""
-
-    command: str
-    seed: int
-    versions: Mapping[str, str]
-    iterations: int = 0
-    steps: int = 0
-    """Environment steps."""
-    success: Mapping[str, float] = field(default_factory=dict)
-    """Running means of the exploring policy."""
-    teacher: Mapping[str, Any] = field(default_factory=dict)
-    """Of a student: the checkpoint that it imitates, as its name and `id`. Empty: it has no teacher."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +60,8 @@ class Checkpoint:
     nobody wrote it down."""
     training: Optional[Mapping[str, Any]] = None
     """The agent's state beside the weights (optimizer, random numbers, environments); None: the part that plays."""
+    measured: Optional[Measured] = None
+    """How good it was found to be (`runners.evaluation.record`); None: nobody noted it."""
     name: str = ""
     """What the file was called by whoever named it, for messages; '' where it was never a file."""
     path: Optional[Path] = None
@@ -108,28 +74,27 @@ class Checkpoint:
             UserError: there is no such file, it is broken, or it is not one of ours.
         """
         path = find_checkpoint(str(name))
-        state = read_plain(path, FORMAT, "a policy's checkpoint", "resdex-1")
-        whole = {"encoder": "", **{key: value for key, value in state.items() if key != "format"}}
-        own = _checked(cls, whole, str(path), "", ("name", "path"))
-        own["spec"] = PolicySpec(**_checked(PolicySpec, own["spec"], str(path), "spec."))
-        own["made_by"] = MadeBy(**_checked(MadeBy, own["made_by"], str(path), "made_by."))
-        own["objects"] = tuple(own["objects"])
-        for key, value, inside in (
-            ("task", own["task"], {"name": str, "env": Mapping[str, Any]}),
-            ("made_by.teacher", own["made_by"].teacher, {"name": str, "id": str} if own["made_by"].teacher else {}),
-        ):
-            _check_values(value, inside, str(path), f"{key}.")
-        return cls(**own, name=str(name), path=path)
+        read = read_safetensors if path.suffix == SUFFIX else read_plain
+        state = read(path, FORMAT, "a policy's checkpoint", "resdex-1")
+        own = read_record(cls, {key: value for key, value in state.items() if key not in _NAMES}, str(path))
+        check_values(state, {"training": Optional[Mapping[str, Any]]}, str(path), "")
+        check_values(own.task, {"name": str, "env": Mapping[str, Any]}, str(path), "task.")
+        if own.made_by.teacher:
+            check_values(own.made_by.teacher, {"name": str, "id": str}, str(path), "made_by.teacher.")
+        return replace(own, name=str(name), path=path)
 
     def write(self, path: Path) -> None:
-        """Write the complete file or nothing.
+        """Write the complete file or nothing: what its name ends with says how, .pth or .safetensors.
 
         Raises:
-            UserError: it cannot be written.
+            UserError: it cannot be written, or is a training's, which no .safetensors file can hold.
         """
-        state = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("name", "path")}
+        state = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _NAMES}
         state.update(format=FORMAT, spec=asdict(self.spec), made_by=asdict(self.made_by))
-        write_plain(path, _plain(state))
+        state["measured"] = None if self.measured is None else asdict(self.measured)
+        if path.suffix == SUFFIX and self.training is not None:
+            raise UserError(f"{path} is not written: a {SUFFIX} file holds the part of a checkpoint that plays alone")
+        (write_safetensors if path.suffix == SUFFIX else write_plain)(path, _plain(state))
 
     @property
     def policy_only(self) -> "Checkpoint":
@@ -144,11 +109,7 @@ class Checkpoint:
     @property
     def id(self) -> str:
         """Twelve digits that change with its weights."""
-        digest = hashlib.sha256()
-        for name in sorted(self.weights):
-            digest.update(name.encode())
-            digest.update(self.weights[name].detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:12]
+        return fingerprint(*(part for name in sorted(self.weights) for part in (name, self.weights[name])))
 
     def check_sees(self, view: str) -> None:
         """Check that its policy sees `view`, laid out as it is here. Of a cloud, any number of points will do.
@@ -194,30 +155,8 @@ class Checkpoint:
                 )
 
 
-def _checked(cls: Any, values: Any, path: str, where: str, without: Sequence[str] = ()) -> Dict[str, Any]:
-    """The fields of a dataclass in what was read. What a later version wrote beside them is left alone.
-
-    Raises:
-        UserError: one is missing, or of another type.
-    """
-    types = {key: kind for key, kind in get_type_hints(cls).items() if key not in without}
-    types.update({key: Mapping[str, Any] for key, kind in types.items() if kind in (PolicySpec, MadeBy)})
-    needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
-    if cls is Checkpoint:
-        needed.add("training")
-    _check_values(values, {key: kind for key, kind in types.items() if key in needed or key in values}, path, where)
-    return {key: values[key] for key in types if key in values}
-
-
-def _check_values(values: Mapping[str, Any], types: Mapping[str, Any], path: str, where: str) -> None:
-    for key, kind in types.items():
-        if key not in values:
-            raise UserError(f"{path} is an incomplete checkpoint: it lacks '{where}{key}'")
-        if not fits(values[key], kind):
-            shown = repr(values[key]).splitlines()[0][:60]
-            raise UserError(f"{path} is an incomplete checkpoint: its '{where}{key}' is {shown}, which cannot be one")
-
-
+_NAMES = ("name", "path")
+"""Fields of a checkpoint that are no part of its file."""
 _COMPARED = ("network", "normalize_input", "normalize_value")
 
 
@@ -249,7 +188,9 @@ def find_checkpoint(name: str) -> Path:
             return path
     if given.is_dir():
         inside = [
-            str(path) for pattern in ("nn/*.pth", "*.pth", "*/nn/last.pth") for path in sorted(given.glob(pattern))
+            str(path)
+            for pattern in ("nn/*.pth", "*.pth", f"*{SUFFIX}", "*/nn/last.pth")
+            for path in sorted(given.glob(pattern))
         ]
         more = f" and {len(inside) - 3} more" if len(inside) > 3 else ""
         # here, as Hydra comes with it, and a policy that plays needs none
@@ -278,23 +219,46 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def export(source: str, target: str) -> None:
-    """Write the part of a training checkpoint that plays, as `checkpoints/` ships it.
+def export(source: str, target: str, minutes: float = 0.0, machine: str = "") -> None:
+    """Write the part of a training checkpoint that plays, as `checkpoints/` ships it (.pth), or as .safetensors.
+
+    Args:
+        minutes, machine: the training's, where its folder does not say them.
 
     Raises:
         UserError: `source` cannot be read, or `target` not be written.
     """
     path = Path(target)
-    if path.suffix != ".pth" or not path.parent.is_dir():
-        raise UserError(f"{target} must be a .pth file in a folder that exists")
-    Checkpoint.read(source).policy_only.write(path)
+    if path.suffix not in (".pth", SUFFIX) or not path.parent.is_dir():
+        raise UserError(f"{target} must be a .pth or {SUFFIX} file in a folder that exists")
+    checkpoint = Checkpoint.read(source).policy_only
+    noted = wall_time.noted(checkpoint.run_folder)
+    made_by = checkpoint.made_by
+    if minutes or noted[0]:
+        made_by = replace(made_by, minutes=minutes or noted[0], machine=machine or noted[1])
+    replace(checkpoint, made_by=made_by).write(path)
     print(f"written to {target}, {path.stat().st_size / 2**20:.1f} MiB")
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("python -m runners.policies.checkpoint runs/NAME/nn/last.pth checkpoints/NAME.pth")
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Command-line entry. Returns the exit status: 0, or 2 after bad input."""
+    parser = argparse.ArgumentParser(
+        prog="python -m runners.policies.checkpoint", description="Write the part that plays."
+    )
+    parser.add_argument("source", help="a checkpoint: runs/NAME/nn/last.pth")
+    parser.add_argument("target", help=f"NAME.pth or NAME{SUFFIX}")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="wall time of the training, where its folder says none"
+    )
+    parser.add_argument("--machine", default="", help="and where")
+    args = parser.parse_args(argv)
     try:
-        export(*sys.argv[1:])
+        export(args.source, args.target, args.minutes, args.machine)
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

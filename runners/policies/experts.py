@@ -1,6 +1,5 @@
 """Base experts out of their checkpoints: checked against each other and stacked for a hyper-policy."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
@@ -15,6 +14,7 @@ from resdex_tasks.shapes.clusters import read_clusters
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.mappings import fits
 from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
+from resdex_tasks.utils.tensors import fingerprint
 from runners.policies.checkpoint import Checkpoint
 
 ACTOR = "a2c_network.actor_mlp."
@@ -144,7 +144,5 @@ def _expert(checkpoint: Checkpoint) -> _Expert:
     for (weight, bias), inputs, outputs in zip(layers, sizes, sizes[1:]):
         if weight.shape != (outputs, inputs) or bias.shape != (outputs,):
             raise UserError(f"{name} has a layer of shape {tuple(weight.shape)} where it says {(outputs, inputs)}")
-    digest = hashlib.sha256()
-    for tensor in [t for layer in layers for t in layer] + [mean, var]:
-        digest.update(tensor.detach().contiguous().numpy().tobytes())
-    return _Expert(name, digest.hexdigest()[:12], "+".join(checkpoint.objects), layout, layers, mean, var)
+    own_id = fingerprint(*(tensor for layer in layers for tensor in layer), mean, var)
+    return _Expert(name, own_id, "+".join(checkpoint.objects), layout, layers, mean, var)

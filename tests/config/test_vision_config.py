@@ -91,6 +91,7 @@ BAD = [
     ("train.params.config.clamp_labels=maybe", "clamp_labels is 'maybe'"),
     ("train.params.config.bufer_steps=8", "bufer_steps"),
     ("train.params.network.cloud.pointUnits=[]", "pointUnits is []"),
+    ("train.params.config.normalize_input=true", "normalize_input is true", "normalize_input=false"),
     ("task.env.vision.source=eyes", "task.env.vision.source is 'eyes'", "mesh", "camera"),
     ("task.env.vision.frame=palm", "task.env.vision.frame is 'palm'"),
     ("task.env.vision.camera.eyes=3", "task.env.vision.camera.eyes is 3"),

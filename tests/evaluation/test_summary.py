@@ -185,6 +185,7 @@ def test_evaluation_json_layout():
     content = result(weights=[0.25, 0.75], experts=["mug-0000", "box-0000"]).to_json()
     assert list(content) == [
         "summary", "checkpoint", "seed", "num_envs", "proposal_weights", "experts", "versions", "settings", "teacher",
+        "policy_id", "command", "machine",
     ]  # fmt: skip
     assert list(content["summary"]) == ["all", "splits", "categories", "objects"]
     row = content["summary"]["objects"][0]

@@ -47,6 +47,34 @@ STUDENT = (
 """A student of the shipped base policy, which sees no shape."""
 
 
+TINIER = (
+    "pipeline=tiny",
+    "out=made",
+    "jobs=1",
+    "sim.numThreads=1",
+    "num_envs=4",
+    "task.env.episodeLength=6",
+    "task.env.start.handOffset=0.0",  # in so few steps only r_lift, near the palm, tells one object from another
+    "task.env.start.objectOffset=0.0",
+    "task.env.start.handTilt=0.0",
+    "train.params.network.mlp.units=[8]",
+    "train.params.config.horizon_length=4",
+    "train.params.config.mini_epochs=1",
+    "train.params.config.games_to_track=4",
+    "train.params.config.save_frequency=1",
+    "max_iterations=3",
+    "expert_episodes=2",
+    "test_objects=1",
+    "test_experts=false",
+    "objects.count=4",
+    "test.num_episodes=1",
+    "task.env.vision.numPoints=8",
+    "task.env.vision.poolPoints=16",
+    "vision.train.params.config.updates=2",
+)
+"""The whole pipeline in half a minute."""
+
+
 class Outcome(NamedTuple):
     status: int
     out: str

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from helpers.command_line import Outcome, files
+from helpers.command_line import TINIER, Outcome, files
 from resdex_tasks.utils.files import write_json
 from runners.evaluation.intervals import Estimate
 from runners.evaluation.summary import EvaluationResult, SuccessRow, Summary
@@ -14,32 +14,6 @@ from runners.pipeline import trainings
 from runners.pipeline.__main__ import main
 from runners.pipeline.workspace import LOCK, LOG
 from runners.policies.checkpoint import Checkpoint, MadeBy
-
-TINIER = (
-    "pipeline=tiny",
-    "out=made",
-    "jobs=1",
-    "sim.numThreads=1",
-    "num_envs=4",
-    "task.env.episodeLength=6",
-    "task.env.start.handOffset=0.0",  # in so few steps only r_lift, near the palm, tells one object from another
-    "task.env.start.objectOffset=0.0",
-    "task.env.start.handTilt=0.0",
-    "train.params.network.mlp.units=[8]",
-    "train.params.config.horizon_length=4",
-    "train.params.config.mini_epochs=1",
-    "train.params.config.games_to_track=4",
-    "train.params.config.save_frequency=1",
-    "max_iterations=3",
-    "expert_episodes=2",
-    "test_objects=1",
-    "test_experts=false",
-    "objects.count=4",
-    "test.num_episodes=1",
-    "task.env.vision.numPoints=8",
-    "task.env.vision.poolPoints=16",
-    "vision.train.params.config.updates=2",
-)
 
 
 class Killed(BaseException):

@@ -241,6 +241,16 @@ def test_a_restored_buffer_goes_on_as_the_saved_one(count, steps, before, after)
     assert_equal(other.rows(every), buffer.rows(every))
 
 
+def test_a_saved_state_stays_as_it_was_when_the_buffer_goes_on():
+    buffer, other = a_buffer(4), a_buffer(4)
+    buffer.add(**samples(0, 2))
+    state = buffer.get_state()
+    for first in (2, 4):
+        buffer.add(**samples(first, 2))
+    other.set_state(state)
+    assert held(other) == [0, 1] and held(buffer) == [2, 3, 4, 5]
+
+
 def test_the_bytes_of_a_buffer():
     assert a_buffer(10).bytes == 10 * (3 + 2) * 4
 

@@ -80,12 +80,33 @@ def test_a_training_whose_last_save_failed_says_what_is_lost(tmp_path, saves_fai
     assert iterations_of(tmp_path / "runs" / "run") == 3
 
 
+def filled(free):
+    """Fills the disk but for so many KiB, as somebody else would."""
+    return f"""
+with open("filler", "wb", buffering=0) as file:
+    try:
+        while file.write(bytes(4096)) == 4096: pass
+    except OSError:
+        pass
+    file.truncate(max(file.tell() - {free} * 1024, 0))
+"""
+
+
+FAULTY_DISKS = {
+    "full at once": (filled(0), "os.remove('filler')", "No space left on device"),
+    "room for some": (filled(30), "os.remove('filler')", "No space left on device"),
+    "read-only": ("mounted('ro')", "mounted('rw')", "Read-only file system"),
+}
+"""Name -> what breaks it, what mends it, what a save then says."""
+
+
 @pytest.mark.skipif(not SMALL_DISK, reason="no disk of our own can be mounted here")
-@pytest.mark.parametrize("free", [0, 30], ids=["full at once", "room for some"])
-def test_a_training_on_a_disk_that_is_full_goes_on(tmp_path, free):
-    """A real one: of 1 MiB, filled by somebody else while it trains, and with room again at the end."""
+@pytest.mark.parametrize("name", FAULTY_DISKS)
+def test_a_training_on_a_disk_that_takes_nothing_for_a_while_goes_on(tmp_path, name):
+    """A real one, of 1 MiB: from the third iteration to the eighth."""
+    breaks, mends, reason = FAULTY_DISKS[name]
     script = f"""
-import os, sys
+import os, subprocess, sys
 sys.path[:0] = [{str(REPOSITORY)!r}, {str(REPOSITORY / "tests")!r}]
 from helpers.command_line import TINY
 from runners.launch import main
@@ -94,15 +115,12 @@ count = ResDexAgent.update_epoch
 def update_epoch(self):
     epoch = count(self)
     if epoch == 3:
-        with open("filler", "wb", buffering=0) as file:
-            try:
-                while file.write(bytes(4096)) == 4096: pass
-            except OSError:
-                pass
-            file.truncate(max(file.tell() - {free} * 1024, 0))
+        exec({breaks!r})
     if epoch == 8:
-        os.remove("filler")
+        exec({mends!r})
     return epoch
+def mounted(how):
+    subprocess.run(["mount", "-o", "remount," + how, {str(tmp_path)!r}], check=True)
 ResDexAgent.update_epoch = update_epoch
 os.chdir({str(tmp_path)!r})
 from runners.learning import log
@@ -120,7 +138,7 @@ sys.exit(status)
     assert process.returncode == 0, process.stderr
     assert "Traceback" not in process.stderr
     assert process.stdout.count("the training goes on without its curves") <= 1
-    assert "No space left on device; tried again at the next save" in process.stdout
+    assert f"{reason}; tried again at the next save" in process.stdout
     assert "saved 9 ['best.pth', 'last.pth']" in process.stdout
 
 

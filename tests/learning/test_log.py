@@ -1,6 +1,7 @@
 """A training's curves: read by TensorBoard, and never in the way of the training."""
 
 import errno
+import time
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -91,6 +92,25 @@ def test_a_resumed_curve_has_no_step_twice(tmp_path):
         second.add_scalar("a", step / 2, step)
     second.close()
     assert scalars(tmp_path, "a") == [(10, 10.0), (20, 20.0), (30, 15.0), (40, 20.0), (50, 25.0)]
+
+
+@pytest.mark.parametrize("jump", [-(10**9), -3600, 3600], ids=["thirty years back", "an hour back", "an hour on"])
+def test_a_clock_that_jumps_changes_no_curve(tmp_path, monkeypatch, jump):
+    """Not even of a training that is resumed afterwards, whose file is read after those before it."""
+    first = TrainingLog(str(tmp_path))
+    for step in (10, 20, 30):
+        first.add_scalar("a", float(step), step)
+    first.close()
+    now, now_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: now() + jump)
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns() + jump * 10**9)
+    for begin in (20, 30):
+        later = TrainingLog(str(tmp_path))
+        later.start_at(begin)
+        for step in (begin, begin + 10):
+            later.add_scalar("a", step / 2, step)
+        later.close()
+    assert scalars(tmp_path, "a") == [(10, 10.0), (20, 10.0), (30, 15.0), (40, 20.0)]
 
 
 def test_rl_games_copies_by_iteration_and_by_seconds_are_left_out(tmp_path):

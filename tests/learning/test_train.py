@@ -19,11 +19,12 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from resdex_tasks.utils.versions import machine
 from runners.config import load_config
 from runners.learning.ppo import ResDexPPO
 from runners.learning.train import ALGORITHMS, TrainingResult
 from runners.learning.train import train as train_in_python
-from runners.policies.checkpoint import Checkpoint
+from runners.policies.checkpoint import Checkpoint, export
 
 pytestmark = pytest.mark.slow  # every test trains
 
@@ -266,11 +267,17 @@ def test_the_start_and_the_end_are_told(tmp_path):
     for words in ("4 environments", "box", "pose + reach + lift + move + bonus", "153 observations", "iteration 2/2"):
         assert words in outcome.out
     assert "runs/run" in outcome.out and "success once" in outcome.out and "at end" in outcome.out
+    assert "MAX EPOCHS" not in outcome.out  # rl_games' own words
     # the command that it ends with works
     (command,) = [line.split(": ", 1)[1] for line in outcome.out.splitlines() if "python train.py" in line]
     arguments = shlex.split(command)[2:]
     tested = call(tmp_path, *arguments, "scale=cpu", "task.env.episodeLength=4", "episodes_per_object=2", "num_envs=2")
     assert tested.status == 0, tested.err
+
+
+def test_rl_games_statistics_are_printed_where_they_are_asked_for(tmp_path):
+    outcome = call(tmp_path, *TINY, "experiment=run", "train.params.config.print_stats=true")
+    assert outcome.status == 0 and outcome.out.count("fps step: ") == 2
 
 
 def assert_animation(folder):
@@ -328,3 +335,30 @@ def test_another_algorithm_is_one_entry(tmp_path, monkeypatch):
 
 def test_without_asking_nothing_is_filmed(trained):
     assert not list(trained.glob("episode.*"))
+
+
+# How long it took
+
+
+def minutes_of(run):
+    return json.loads((run / "wall_time.json").read_text())["minutes"]
+
+
+def test_the_wall_time_goes_on_after_a_resumption_and_into_what_is_shipped(tmp_path):
+    run = train(tmp_path)
+    assert 0 < minutes_of(run) < 10
+    (run / "wall_time.json").write_text(json.dumps({"minutes": 100.0, "machine": "another"}))
+    train(tmp_path, "checkpoint=runs/run/nn/last.pth", "max_iterations=3")
+    assert 100 < minutes_of(run) < 110
+    export(str(run / "nn" / "last.pth"), str(tmp_path / "policy.pth"))
+    made_by = Checkpoint.read(tmp_path / "policy.pth").made_by
+    assert made_by.minutes == minutes_of(run) and made_by.machine == machine()
+    assert state_of(run).made_by.minutes == 0  # else two equal trainings would leave two files
+
+
+def test_a_wall_time_that_cannot_be_read_is_none(tmp_path):
+    run = train(tmp_path)
+    for content in ("{", "[]", '{"minutes": "many"}', '{"minutes": 3}'):
+        (run / "wall_time.json").write_text(content)
+        export(str(run / "nn" / "last.pth"), str(tmp_path / "policy.pth"))
+        assert Checkpoint.read(tmp_path / "policy.pth").made_by.minutes == 0

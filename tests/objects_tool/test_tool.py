@@ -138,12 +138,21 @@ def test_bad_input_gives_one_sentence(capsys, tmp_path, monkeypatch, argv, culpr
     assert not list(tmp_path.iterdir())
 
 
-def test_a_reader_that_has_seen_enough_ends_it_quietly():
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["-m", "runners.objects", "list", "objects=starter"],
+        ["-m", "runners.launch", "--list"],
+        ["-m", "runners.policies.cards", "base_box"],
+    ],
+    ids=lambda command: command[1],
+)
+def test_a_reader_that_has_seen_enough_ends_it_quietly(command):
     """`... | head -1`: the pipe is closed before all is written."""
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.run(
-        [sys.executable, "-m", "runners.objects", "list", "objects=starter"],
+        [sys.executable, *command],
         stdout=writing,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},

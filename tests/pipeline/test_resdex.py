@@ -5,8 +5,8 @@ import shlex
 import shutil
 
 import pytest
-from helpers.command_line import assert_one_sentence, files
-from helpers.pipelines import TINIER, Killed, done, pipeline, products, replace_work, report_of
+from helpers.command_line import TINIER, assert_one_sentence, files
+from helpers.pipelines import Killed, done, pipeline, products, replace_work, report_of
 
 from resdex_tasks.shapes.clusters import read_clusters
 from resdex_tasks.utils.files import read_json

@@ -4,8 +4,8 @@ import re
 import shutil
 
 import pytest
-from helpers.command_line import assert_one_sentence
-from helpers.pipelines import TINIER, Killed, done, pipeline, replace_work, report_of
+from helpers.command_line import TINIER, assert_one_sentence
+from helpers.pipelines import Killed, done, pipeline, replace_work, report_of
 
 from resdex_tasks.shapes.clusters import read_clusters
 from resdex_tasks.shapes.codes import read_codes

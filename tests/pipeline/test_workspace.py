@@ -1,5 +1,7 @@
 """Steps that are cached, resumed and rerun: with made-up work of a few small files."""
 
+import errno
+import os
 import shutil
 import subprocess
 import sys
@@ -233,6 +235,33 @@ def test_invalid_input_in_a_later_step_keeps_finished_ones(tmp_path):
         workspace.step("a", "", lambda folder: (folder / "x").write_text("1"), ["x"], {})
         workspace.step("b", "", fill, [], {})
     assert (tmp_path / "w" / "a" / "x").exists() and not (tmp_path / "w" / "b").exists()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_one_sentence_and_the_step_goes_on_later(tmp_path, number):
+    disk = [number]
+
+    def fill(folder):
+        (folder / "first").write_text("1")
+        if disk:
+            raise OSError(disk.pop(), os.strerror(number), str(folder / "second"))
+        (folder / "second").write_text("2")
+
+    def step():
+        with Workspace(tmp_path / "w", KIND) as workspace:
+            workspace.step("a", "", lambda folder: (folder / "x").write_text("1"), ["x"], {})
+            return workspace.step("b", "", fill, ["first", "second"], {})
+
+    with pytest.raises(UserError, match=rf"cannot write .*second: {os.strerror(number)}; the same command goes on"):
+        step()
+    assert (tmp_path / "w" / "b" / "first").exists()
+    assert step().files.keys() == {"first", "second"}
+
+
+def test_a_log_that_cannot_be_written_ends_no_step(tmp_path):
+    with Workspace(tmp_path / "w", KIND) as workspace:
+        (tmp_path / "w" / LOG).mkdir()
+        workspace.step("a", "", lambda folder: (folder / "x").write_text("1"), ["x"], {})
 
 
 def test_step_without_its_output_is_not_finished(tmp_path):

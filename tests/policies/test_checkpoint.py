@@ -440,6 +440,15 @@ def test_a_missing_checkpoint_names_the_shipped_ones(tmp_path, monkeypatch):
     assert Checkpoint.read("base_box").name == "base_box"
 
 
+def test_shipped_files_know_each_other_by_their_weights():
+    """Ids stand in other files: a student's teacher, a hyper-policy's experts, an encoder's codes."""
+    hyper, student = Checkpoint.read("hyper_stage2"), Checkpoint.read("vision")
+    assert student.made_by.teacher == {"name": "hyper_stage2", "id": hyper.id}
+    experts = stack_experts([Checkpoint.read(name) for name in shipped_policies() if name.startswith("zoo_expert_")])
+    assert hyper.spec.experts.ids[1:] == experts.spec.ids[1:]
+    assert hyper.encoder == read_encoder("shipped").id == "eb0379deca67"
+
+
 def test_every_shipped_policy_is_of_this_format_and_holds_no_training():
     for name in shipped_policies():
         checkpoint = Checkpoint.read(name)
@@ -651,6 +660,6 @@ def test_an_exported_policy_plays_like_its_training_checkpoint(trained, tmp_path
 
 @pytest.mark.parametrize("target", ["nowhere/policy.pth", "policy.bin"])
 def test_an_export_to_a_strange_place_is_refused(trained, tmp_path, target):
-    with pytest.raises(UserError, match=r"must be a \.pth file in a folder that exists"):
+    with pytest.raises(UserError, match=r"must be a \.pth or \.safetensors file in a folder that exists"):
         checkpoints.export(str(trained / "nn" / "last.pth"), str(tmp_path / target))
     assert files(tmp_path) == {}

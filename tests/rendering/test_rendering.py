@@ -3,9 +3,9 @@
 import mujoco
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
-from resdex_tasks.rendering.images import tile, write_gif, write_strip
+from resdex_tasks.rendering.images import add_label, fitted, tile, write_gif, write_strip
 from resdex_tasks.rendering.raycast import Camera, _Caster, camera_rays, render
 from resdex_tasks.utils.errors import UserError
 
@@ -184,6 +184,24 @@ def test_strip_labels_are_visible_and_leave_the_frames_alone(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(shots, before))
     with pytest.raises(ValueError, match="labels"):
         write_strip(path, shots, labels=["one"])
+
+
+@pytest.mark.parametrize("text", ["core/bottle-70172e6afe6aff7847f90c1ac631b97f: success", "x" * 300, "W"])
+def test_a_label_that_is_too_long_keeps_its_beginning_and_its_end(text):
+    font = ImageFont.load_default(10)
+    short = fitted(text, font, 120)
+    assert font.getlength(short) <= 120
+    before, _, after = short.partition("...")
+    assert text.startswith(before) and text.endswith(after)
+    assert len(before) - len(after) in (0, 1) or short == text
+    longer = f"{text[: len(before) + 1]}...{text[len(text) - len(after) - 1 :]}"
+    assert short == text or font.getlength(longer) > 120  # no more would fit
+
+
+def test_no_label_runs_over_the_edge_of_its_picture():
+    picture = np.zeros((64, 64, 3), np.uint8)
+    labelled = add_label(picture, "core/bottle-70172e6afe6aff7847f90c1ac631b97f: dropped")
+    assert labelled.any() and not labelled[:, -4:].any()
 
 
 def test_tile_fills_rows_first():
