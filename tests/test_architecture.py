@@ -12,7 +12,7 @@ FLOORS = (
     {"config"},
     {"objects", "evaluation"},
     {"learning", "viewer"},
-    {"pipeline", "launch"},
+    {"pipeline", "launch", "isaacgymenvs"},
 )
 """Rooms of `runners`, the lowest first: each may import those below it, and none beside or above it."""
 ENGINES = {"mujoco", "mujoco_warp", "warp", "isaacgym"}
@@ -45,6 +45,9 @@ ROOT_FILES = {
     "runners/config": {"run_config.py", "machine.py", "rl_games_params.py"},
     "runners/pipeline": {"__main__.py", "workspace.py", "settings.py", "report.py"},
     "runners/viewer": {"film.py", "wall.py"},
+    "runners/isaacgymenvs": {"launch.py", "runner.py"},
+    "resdex_tasks/isaacgymenvs": {"entry.py", "settings.py", "vec_task.py"},
+    "hydra_plugins": {"resdex_searchpath.py"},
 }
 """A new file in one of these rooms is a decision about the house: it is entered here."""
 
