@@ -1,8 +1,13 @@
 """The real, unmodified IsaacGymEnvs trains, plays and makes our tasks, on the double of Isaac Gym."""
 
+import importlib.util
+import xml.etree.ElementTree as ET
+
 import pytest
 from helpers.isaacgymenvs import IsaacGymEnvs, find_isaacgymenvs
 
+from resdex_tasks.hand.description import describe_hand
+from resdex_tasks.hand.shadow_hand import asset_root
 from runners.policies.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.slow
@@ -63,3 +68,21 @@ print("stepped")
 
 def test_make_gives_an_environment_that_steps(isaacgymenvs):
     assert "stepped" in isaacgymenvs.script(MAKE)
+
+
+def test_its_hand_is_ours(monkeypatch):
+    """Where gymnasium-robotics is missing, the hand's files are found there."""
+    package = find_isaacgymenvs()
+    if not (package.parent / "assets").is_dir():
+        pytest.skip("this IsaacGymEnvs has no assets beside it")
+
+    def described():
+        hand = describe_hand(1.0)
+        parts = [hand.palm, hand.defaults, hand.contact, *hand.tendons, *hand.actuators]
+        return [ET.tostring(part, encoding="unicode").split() for part in parts]
+
+    ours = described()
+    monkeypatch.syspath_prepend(str(package.parent))
+    real = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "gymnasium_robotics" else real(name))
+    assert "open_ai_assets" in str(asset_root()) and described() == ours
