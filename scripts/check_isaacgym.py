@@ -2,8 +2,8 @@
 
     python scripts/check_isaacgym.py --device cuda:0
 
-Prints what was measured beside what was expected, plays a shipped expert, and exits with 0 if all was as expected, with 1
-if something was not. A process makes one simulator, so every part runs in one of its own.
+Prints what was measured beside what was expected, plays a shipped expert, and exits with 0 if all was as expected, with
+1 if something was not. A process makes one simulator, so every part runs in one of its own.
 """
 
 import argparse
@@ -46,7 +46,7 @@ STEPS = 60
 HIGH = 3.0
 """m, of the hand, far from everything."""
 NO_FORCE, SOME_FORCE, NO_NET_FORCE = 1e-3, 0.1, 0.2
-"""N: what counts as none, and as one; what an accelerometer-like sensor may show at rest."""
+"""N: what counts as none, and as one; what a sensor of the net force may show at rest."""
 
 
 class Finding(NamedTuple):

@@ -45,7 +45,7 @@ PREGRASP_DEG: Dict[str, float] = {
 
 
 def asset_root() -> Path:
-    """Folder with the ShadowHand's `hand/*.xml` and `stls/hand/*.stl`: gymnasium-robotics', or else IsaacGymEnvs', which
+    """Folder with the ShadowHand's `hand/*.xml` and `stls/hand/*.stl`, gymnasium-robotics' or else IsaacGymEnvs': they
     describe the same hand.
 
     The packages are located but not imported: that is slow, prints warnings, and needs Isaac Gym.
