@@ -1,5 +1,6 @@
 """How our tasks come into IsaacGymEnvs, as far as it can be seen without IsaacGymEnvs."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import runners
 from resdex_tasks.isaacgymenvs import entry, settings
 from resdex_tasks.isaacgymenvs.settings import own_groups, read_settings
 from resdex_tasks.utils import versions
@@ -161,6 +163,8 @@ def test_an_rl_games_that_is_too_old_is_one_sentence(monkeypatch, found, refused
         return
     with pytest.raises(UserError, match=r"rl_games 1\.6\.1 is installed, .* pip install rl_games==1\.6\.5"):
         versions.check_rl_games()
+    with pytest.raises(ImportError, match=r"rl_games 1\.6\.1 is installed"):
+        importlib.reload(runners)
 
 
 @pytest.mark.parametrize("missing, sentence", [("isaacgymenvs", "not on PyPI"), ("isaacgym", "Isaac Gym Preview 4")])
@@ -172,3 +176,19 @@ def test_the_launcher_says_what_it_needs(monkeypatch, capsys, missing, sentence)
     assert launch.main() == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and sentence in error
+
+
+UNASKED = """
+import sys
+import resdex_tasks.isaacgymenvs.entry, runners.isaacgymenvs.launch, runners.launch
+from runners.config import load_config
+load_config(["sim=mujoco", "num_envs=4"])
+assert not [name for name in sys.modules if name.startswith(("isaacgym", "isaacgymenvs"))]
+"""
+
+
+def test_nothing_of_isaac_gym_is_imported_unless_it_is_asked_for():
+    double = ROOT / "tests" / "helpers" / "isaacgym_double"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(double)])}
+    done = subprocess.run([sys.executable, "-c", UNASKED], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
