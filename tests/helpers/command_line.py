@@ -8,6 +8,7 @@ from typing import Dict, NamedTuple
 
 import pytest
 
+from resdex_tasks.sims.registry import SIMULATORS
 from runners.launch import main
 
 TINY = (
@@ -56,7 +57,8 @@ class Outcome(NamedTuple):
 
 
 def call(folder: Path, *overrides: str) -> Outcome:
-    """`python train.py *overrides` in `folder`: the exit status and what was printed."""
+    """`python train.py *overrides` in `folder`: the exit status and what was printed. Skips the test where it wanted an
+    engine that is missing (Python 3.8)."""
     out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
     os.chdir(str(folder))
     try:
@@ -64,13 +66,13 @@ def call(folder: Path, *overrides: str) -> Outcome:
             status = main(list(overrides))
     finally:
         os.chdir(before)
+    if status == 2 and SIMULATORS["mujoco"].needs in err.getvalue():
+        pytest.importorskip("mujoco.batch")
     return Outcome(status, out.getvalue(), err.getvalue())
 
 
 def train(folder: Path, *overrides: str) -> Path:
-    """A tiny training that must succeed, in the experiment `run`. Returns the folder of its run. Skips where the
-    engine is missing (Python 3.8)."""
-    pytest.importorskip("mujoco.batch")
+    """A tiny training that must succeed, in the experiment `run`. Returns the folder of its run."""
     outcome = call(folder, *TINY, "experiment=run", *overrides)
     assert outcome.status == 0, outcome.err
     return folder / "runs" / "run"
