@@ -95,13 +95,36 @@ def make_task(
         UserError: the engine is not there or cannot do what the task asks of it, or an observation needs codes that
             the objects lack.
     """
-    if config.object_sampling == "random" and registry.simulator_entry(sim_name).one_scene:
-        raise UserError(f"sim={sim_name} keeps an environment's object for good: task.env.objectSampling=fixed")
     groups = tuple(groups or VIEWS[config.observation])
-    if any("object_code" in layout(group) for group in groups):
-        _check_codes(objects)
+    check_task(config, sim_name, objects, groups)
     sim = make_sim(sim_name, sim_config, objects, num_envs, config.wrist, device, object_index)
     return GraspTask(sim, objects, config, seed, groups)
+
+
+def check_task(config: TaskConfig, sim_name: str, objects: ObjectSet, groups: Sequence[str]) -> None:
+    """Check that a simulator can do what a task asks of it, and that the objects have what an observation needs.
+
+    Raises:
+        UserError: they do not.
+    """
+    if config.object_sampling == "random" and registry.simulator_entry(sim_name).one_scene:
+        raise UserError(f"sim={sim_name} keeps an environment's object for good: task.env.objectSampling=fixed")
+    if any("object_code" in layout(group) for group in groups):
+        _check_codes(objects)
+
+
+def check_room(num_envs: int, objects: ObjectSet, remedy: str = "") -> None:
+    """Check that environments which keep their objects meet all of them.
+
+    Args:
+        remedy: what to do about it; default: more environments, or fewer objects.
+
+    Raises:
+        UserError: they are too few.
+    """
+    if num_envs < len(objects):
+        remedy = remedy or f"num_envs={len(objects)} can, or take fewer objects"
+        raise UserError(f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; {remedy}")
 
 
 def _check_codes(objects: ObjectSet) -> None:

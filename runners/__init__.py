@@ -16,8 +16,14 @@ import sys
 from typing import TYPE_CHECKING, Any, Union
 
 from resdex_tasks.sims.isaacgym_first import import_isaacgym_first
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.versions import check_rl_games
 
 import_isaacgym_first(sys.argv)
+try:
+    check_rl_games()
+except UserError as error:  # an older one lacks modules that are imported next
+    raise ImportError(str(error)) from None
 # Idle OpenMP threads that spin take the cores from the simulator's threads; read once, when torch is first imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -12,7 +12,7 @@ FLOORS = (
     {"config"},
     {"evaluation"},
     {"objects", "learning", "viewer"},
-    {"pipeline", "launch"},
+    {"pipeline", "launch", "isaacgymenvs"},
 )
 """Rooms of `runners`, the lowest first: each may import those below it, and none beside or above it."""
 ENGINES = {"mujoco", "mujoco_warp", "warp", "isaacgym"}
@@ -82,6 +82,9 @@ ROOT_FILES = {
         "scene.py",
         "readout.py",
     },
+    "runners/isaacgymenvs": {"launch.py", "runner.py"},
+    "resdex_tasks/isaacgymenvs": {"entry.py", "settings.py", "vec_task.py"},
+    "hydra_plugins": {"resdex_searchpath.py"},
 }
 """A new file in one of these rooms is a decision about the house: it is entered here."""
 

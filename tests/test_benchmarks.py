@@ -244,7 +244,7 @@ def test_settle_tells_what_lies_still_from_what_still_falls(checkout, capsys):
 
 @pytest.mark.slow
 def test_the_encoders_benchmark_gives_tables_and_pictures(tmp_path, monkeypatch):
-    pytest.importorskip("mujoco")
+    pytest.importorskip("mujoco", minversion="3.17")
     monkeypatch.setenv("RESDEX_CACHE", str(tmp_path))
     text = run("encoder.py", "--count=6", f"--images={tmp_path}")
     (code,) = [line for line in text.splitlines() if line.startswith("| **the code, decoded**")]

@@ -48,14 +48,21 @@ PREGRASP_DEG: Dict[str, float] = {
 
 
 def asset_root() -> Path:
-    """Folder with the ShadowHand's `hand/*.xml` and `stls/hand/*.stl`, from the gymnasium-robotics package.
+    """Folder with the ShadowHand's `hand/*.xml` and `stls/hand/*.stl`, gymnasium-robotics' or else IsaacGymEnvs': they
+    describe the same hand.
 
-    The package is located but not imported: its import is slow and prints warnings.
+    The packages are located but not imported: that is slow, prints warnings, and needs Isaac Gym.
 
     Raises:
-        UserError: it is not installed.
+        UserError: neither is installed.
     """
-    spec = importlib.util.find_spec("gymnasium_robotics")
-    if spec is None or spec.origin is None:
-        raise UserError("the ShadowHand's model needs the package gymnasium-robotics: pip install gymnasium-robotics")
-    return Path(spec.origin).parent / "envs" / "assets"
+    for package, *way in (
+        ("gymnasium_robotics", "envs", "assets"),
+        ("isaacgymenvs", "..", "assets", "mjcf", "open_ai_assets"),
+    ):
+        spec = importlib.util.find_spec(package)
+        for place in (spec and spec.submodule_search_locations) or ():
+            root = Path(place, *way)
+            if (root / "hand" / "robot.xml").is_file():
+                return root
+    raise UserError("the ShadowHand's model needs the package gymnasium-robotics: pip install gymnasium-robotics")

@@ -20,8 +20,8 @@ from resdex_tasks.utils.errors import UserError
 
 TABLE_SIZE = 2.0
 """m, along x and y."""
-HULL_VERTICES = {"cpu": 255, "cuda": 64}
-"""Most corners of a convex shape in PhysX."""
+HULL_VERTICES = {False: 255, True: 64}
+"""Most corners of a convex shape, and whether PhysX is on the GPU."""
 START = {"hand": (0.0, 0.0, TABLE_HEIGHT + 0.5), "object": (0.0, 0.0, TABLE_HEIGHT + 0.15)}
 """m, where the actors are created; the first reset places them."""
 
@@ -87,6 +87,7 @@ class IsaacGymScene:
         plane.normal = gymapi.Vec3(0.0, 0.0, 1.0)
         gym.add_ground(sim, plane)
         params = gym.get_sim_params(sim)
+        self._most_corners = HULL_VERTICES[bool(params.physx.use_gpu)]  # its tensors may be on the CPU all the same
         self.wrist = DampedWrist.of(wrist_law, hand_mass(), params.dt / params.substeps)
         hand_file = write_hand(config.physics, self.wrist.palm_mass, self.wrist.palm_inertia)
         self._hand = self._load_hand(hand_file)
@@ -176,7 +177,7 @@ class IsaacGymScene:
         options.mesh_normal_mode = gymapi.COMPUTE_PER_VERTEX
         options.vhacd_enabled = False  # the pieces are convex already
         options.default_dof_drive_mode = int(gymapi.DOF_MODE_NONE)
-        return self._load(write_object(objects[index], HULL_VERTICES[self.device.type]), options)
+        return self._load(write_object(objects[index], self._most_corners), options)
 
     def _create_envs(self, object_index: Sequence[int]) -> Any:
         gym, half = self.gym, TABLE_SIZE / 2

@@ -79,7 +79,7 @@ class SharedIsaacGymSim(GraspSim):
         self._distal = [names.index(name) for name in DISTAL_BODIES]
         self._actuated = torch.tensor([JOINTS.index(name) for name in ACTUATED], device=self.device)
         self._body_poses = BodyPoses(self.device)
-        self._gains = [1.0, 1.0]
+        self.gains = [1.0, 1.0]
         """Of force and torque: measured response over computed one, inverted."""
         self._state: SimState
         self._poses: Tensor  # (N, 23, 7) of the hand's bodies
@@ -112,7 +112,7 @@ class SharedIsaacGymSim(GraspSim):
         self._read()
         self._place(MEASURED_HEIGHT)
         for axis, full in enumerate((self.wrist_law.max_force, self.wrist_law.max_torque)):
-            self._gains[axis] = self._measured_gain(axis, full)
+            self.gains[axis] = self._measured_gain(axis, full)
         self._place(TABLE_HEIGHT + 0.5)
 
     def _place(self, height: float) -> None:
@@ -160,7 +160,7 @@ class SharedIsaacGymSim(GraspSim):
         self._targets[self._rows.dofs[:, self._actuated]] = joint_targets
         palm = self._rows.bodies[:, 0]
         force, torque = self._scene.wrist.wrench(wrist_force, wrist_torque, self._poses, self._masses)
-        self._forces[palm], self._torques[palm] = force * self._gains[0], torque * self._gains[1]
+        self._forces[palm], self._torques[palm] = force * self.gains[0], torque * self.gains[1]
         ids = self._pending.nonzero(as_tuple=True)[0]
         if len(ids):
             # each setter counts once between two simulates, so all that was reset goes in one call; the indices are

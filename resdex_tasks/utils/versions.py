@@ -1,15 +1,15 @@
-"""Versions of what makes the numbers, and the machine."""
+"""Versions of what makes the numbers."""
 
-import os
 import platform
 import re
 from importlib import metadata
-from pathlib import Path
 from typing import Dict
 
-import torch
+from resdex_tasks.utils.errors import UserError
 
 PACKAGES = ("resdex", "torch", "rl_games", "numpy", "mujoco", "mujoco-warp", "warp-lang")
+OLDEST_RL_GAMES = (1, 6, 5)
+"""Before it: no gym_compat, no init_current_rewards, another value_bootstrap by default."""
 
 
 def versions(*packages: str) -> Dict[str, str]:
@@ -23,13 +23,13 @@ def versions(*packages: str) -> Dict[str, str]:
     return out
 
 
-def machine() -> str:
-    """This machine in words: its processor, the cores that this process may use, its first GPU."""
-    try:
-        name = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE)
-    except OSError:
-        name = None
-    processor = name[1].strip() if name else platform.processor() or platform.machine()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    gpu = f", {torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else ""
-    return f"{processor}, {cores} core{'s' * (cores > 1)}{gpu}"
+def check_rl_games() -> None:
+    """Refuse an rl_games that lacks what our agents and environments build on.
+
+    Raises:
+        UserError: it is older than `OLDEST_RL_GAMES`.
+    """
+    found = versions("rl_games").get("rl_games", "")
+    if found and [int(number) for number in re.findall(r"\d+", found)[:3]] < list(OLDEST_RL_GAMES):
+        wanted = ".".join(map(str, OLDEST_RL_GAMES))
+        raise UserError(f"rl_games {found} is installed, and ResDex needs {wanted}: pip install rl_games=={wanted}")

@@ -28,6 +28,7 @@ from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import write_text
 from resdex_tasks.utils.overrides import Overrides, assignment, read_overrides, works_instead
 from resdex_tasks.utils.paths import CFG_DIR, SHIPPED
+from resdex_tasks.utils.resolvers import register_resolvers
 from runners.config.machine import AUTO, automatic_choices, device_of
 from runners.config.rl_games_params import check_params
 from runners.policies.checkpoint import Checkpoint, CheckpointReader, PolicySpec
@@ -258,25 +259,9 @@ def _with_task_of(checkpoint: Optional[Checkpoint], overrides: Overrides) -> Ove
     return Overrides([assignment("task", checkpoint.task["name"]), *overrides])
 
 
-def _register_resolvers() -> None:
-    OmegaConf.register_new_resolver("resolve_default", lambda d, a: d if a in ("", None) else a, replace=True)
-    OmegaConf.register_new_resolver("minibatch_size", _minibatch_size, replace=True)
-
-
-def _minibatch_size(num_envs: int, horizon: int, num_minibatches: int) -> int:
-    for name, value in (("num_envs", num_envs), ("horizon_length", horizon), ("num_minibatches", num_minibatches)):
-        if type(value) is not int or value < 1:
-            raise UserError(f"{name} is {value}; it must be an integer of at least 1")
-    if num_envs * horizon % num_minibatches:
-        raise UserError(
-            f"num_envs={num_envs} x horizon_length={horizon} does not divide into num_minibatches={num_minibatches}"
-        )
-    return num_envs * horizon // num_minibatches
-
-
 def _composed(overrides: Overrides) -> Dict[str, Any]:
     """The whole configuration as plain values."""
-    _register_resolvers()
+    register_resolvers()
     try:
         with initialize_config_dir(str(CFG_DIR), version_base="1.2"):
             plain: Any = OmegaConf.to_container(compose("config", list(overrides)), resolve=True)

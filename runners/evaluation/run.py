@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 from torch import Tensor
 
@@ -10,8 +10,9 @@ from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.machine import machine
 from resdex_tasks.utils.mappings import flat
-from resdex_tasks.utils.versions import machine, versions
+from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig
 from runners.evaluation import files, gallery, tables
 from runners.evaluation.progress import EpisodeProgress
@@ -67,11 +68,15 @@ def _played(task: GraspTask, policy: Policy, object_index: Tensor, seed: int) ->
         progress.close()
 
 
-def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) -> Evaluation:
+def evaluate_checkpoint(
+    config: RunConfig, objects: Optional[ObjectSet] = None, task: Optional[GraspTask] = None
+) -> Evaluation:
     """Evaluate `config.checkpoint`: print the tables and write the files (`evaluation.files`).
 
     Args:
         objects: the set, where it is made already; else made as the configuration says.
+        task: the task of these objects, where another has made it and steps it: one episode in each environment. Else
+            made as the configuration says, for as many episodes as it says.
 
     Raises:
         UserError: no checkpoint is named, it does not fit, the folder cannot be written, or another process is at
@@ -84,11 +89,16 @@ def evaluate_checkpoint(config: RunConfig, objects: Optional[ObjectSet] = None) 
     name = run.name if run else (checkpoint.path or Path(checkpoint.name)).stem
     folder = Path(command.runs_dir) / (command.experiment or (name if run else f"evaluation_{name}"))
     with files.own_folder(folder):
-        return _evaluate(config, checkpoint, name, folder, objects)
+        return _evaluate(config, checkpoint, name, folder, objects, task)
 
 
 def _evaluate(
-    config: RunConfig, checkpoint: Checkpoint, name: str, folder: Path, objects: Optional[ObjectSet]
+    config: RunConfig,
+    checkpoint: Checkpoint,
+    name: str,
+    folder: Path,
+    objects: Optional[ObjectSet],
+    task: Optional[GraspTask],
 ) -> Evaluation:
     command, run = config.command, checkpoint.run_folder
     _print_differences(checkpoint, config)
@@ -98,16 +108,11 @@ def _evaluate(
     for played in (checkpoint, teacher):
         if played is not None:
             played.check_codes(objects)
-    index = schedule(objects, command.episodes_per_object, command.num_episodes)
     teachers_policy = None if teacher is None else Policy.load(teacher, command.rl_device)
-    # as few rounds as the number of environments allows, and no more environments than these need
-    rounds = -(-len(index) // command.num_envs)
-    num_envs, groups, seated = -(-len(index) // rounds), policy.groups, None
-    if config.one_scene:  # one task for all that is played, its objects where they are in every round
-        seating = seats(index, len(objects), command.num_envs)
-        index, seated, num_envs = seating.flatten(), seating[0], seating.shape[1]
-        groups = tuple(dict.fromkeys([*groups, *([] if teachers_policy is None else teachers_policy.groups)]))
-    task = evaluation_task(config, objects, num_envs, groups, seated)
+    if task is None:
+        task, index = _task_and_schedule(config, objects, policy, teachers_policy)
+    else:
+        index = task.sim.object_index.cpu()
     print(f"{len(index)} episodes of {len(objects)} objects, {task.num_envs} at a time", flush=True)
     episodes = _played(task, policy, index, command.seed)
     for overflow in task.health().overflows:
@@ -149,6 +154,22 @@ def _evaluate(
     written = files.write(folder, name, result, columns, run)
     print(f"written to {folder}/: {', '.join(written)}")
     return Evaluation(result, policy, objects, folder)
+
+
+def _task_and_schedule(
+    config: RunConfig, objects: ObjectSet, policy: Policy, teachers_policy: Optional[Policy]
+) -> Tuple[GraspTask, Tensor]:
+    """The task, and the object (E,) of each episode: in as few rounds as the number of environments allows, and no more
+    environments than these need."""
+    command = config.command
+    index = schedule(objects, command.episodes_per_object, command.num_episodes)
+    rounds = -(-len(index) // command.num_envs)
+    num_envs, groups, seated = -(-len(index) // rounds), policy.groups, None
+    if config.one_scene:  # one task for all that is played, its objects where they are in every round
+        seating = seats(index, len(objects), command.num_envs)
+        index, seated, num_envs = seating.flatten(), seating[0], seating.shape[1]
+        groups = tuple(dict.fromkeys([*groups, *([] if teachers_policy is None else teachers_policy.groups)]))
+    return evaluation_task(config, objects, num_envs, groups, seated), index
 
 
 def _teacher_of(checkpoint: Checkpoint, config: RunConfig) -> Optional[Checkpoint]:

@@ -16,7 +16,7 @@ import torch
 from rl_games.torch_runner import Runner
 
 from resdex_tasks import networks
-from resdex_tasks.factory import make_objects
+from resdex_tasks.factory import check_room, make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.observations import CLOUD, VIEWS
@@ -64,11 +64,12 @@ class TrainingResult:
         return self.folder / LAST
 
 
-def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingResult:
+def train(config: RunConfig, objects: Optional[ObjectSet] = None, task: Optional[GraspTask] = None) -> TrainingResult:
     """Train or resume.
 
     Args:
         objects: the set, where it is made already; else made as the configuration says.
+        task: the task, where another has made it and steps it, of these objects; else made as the configuration says.
 
     Raises:
         UserError: the configuration, a checkpoint or the run's folder does not do; nothing is left behind.
@@ -83,7 +84,7 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
     for checkpoint in (start.resumed, start.initial, *start.teachers):
         if checkpoint is not None:
             checkpoint.check_codes(objects)
-    task = _make_task(config, objects, command.seed + rank, start)
+    task = _make_task(config, objects, command.seed + rank, start) if task is None else task
 
     with contextlib.ExitStack() as stack:
         folder, new = Path(command.runs_dir) / command.experiment, False
@@ -126,12 +127,9 @@ def train(config: RunConfig, objects: Optional[ObjectSet] = None) -> TrainingRes
 
 
 def _make_task(config: RunConfig, objects: ObjectSet, seed: int, start: WarmStart) -> GraspTask:
-    num_envs = config.command.num_envs
-    if num_envs < len(objects) and config.task.env.object_sampling == "fixed":
-        remedy = "task.env.objectSampling=random draws one at every reset"
-        if config.one_scene:
-            remedy = f"num_envs={len(objects)} can, or take fewer objects"
-        raise UserError(f"num_envs={num_envs} environments cannot hold the {len(objects)} objects; {remedy}")
+    if config.task.env.object_sampling == "fixed":
+        remedy = "" if config.one_scene else "task.env.objectSampling=random draws one at every reset"
+        check_room(config.command.num_envs, objects, remedy)
     views = [view for view in (config.task.env.observation, start.teachers_see) if view is not None]
     return config.make_task(objects, seed=seed, groups=[group for view in views for group in VIEWS[view]])
 

@@ -6,7 +6,7 @@ from typing import Optional, Tuple
 
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.files import read_json, write_json
-from resdex_tasks.utils.versions import machine
+from resdex_tasks.utils.machine import machine
 
 FILE = "wall_time.json"
 

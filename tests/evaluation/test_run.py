@@ -3,9 +3,12 @@
 import pytest
 from helpers.command_line import TINY, assert_one_sentence, call, files, train
 
+from resdex_tasks.factory import make_objects
 from resdex_tasks.objects.object_set import SPLITS
 from resdex_tasks.utils.files import read_json
+from runners.config import load_config
 from runners.evaluation import gallery
+from runners.evaluation.run import evaluate_checkpoint, evaluation_task
 from runners.evaluation.summary import EvaluationResult
 
 EVALUATION = ("test=True", "checkpoint=runs/run/nn/last.pth", "scale=cpu", "sim=mujoco", "sim.numThreads=1",
@@ -95,3 +98,15 @@ def test_invalid_input_is_one_sentence_and_writes_nothing(tmp_path, overrides, c
     outcome = call(tmp_path, "test=True", "checkpoint=base_box", "sim=mujoco", *overrides)
     assert_one_sentence(outcome, culprit)
     assert list(files(tmp_path)) == ["file"]
+
+
+def test_a_task_that_another_made_plays_one_episode_in_each_environment(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    settings = [*EVALUATION, "objects.names=[box,cube]", "num_envs=5", "experiment=others", "scale=cpu"]
+    config = load_config([*settings, "sim_device=cpu", "rl_device=cpu"])
+    objects = make_objects(config.objects)
+    task = evaluation_task(config, objects, 5)
+    result = evaluate_checkpoint(config, objects, task).result
+    assert [(o.name, o.episodes) for o in result.summary.objects] == [("box", 3), ("cube", 2)] and result.num_envs == 5
+    assert task.obs  # it was this task that played
+    assert (folder / "runs" / "others" / "evaluation.json").exists()

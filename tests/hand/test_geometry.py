@@ -22,7 +22,7 @@ from resdex_tasks.hand.shadow_hand import FINGERS, JOINTS
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_spheres_are_where_mujoco_puts_capsules_and_boxes(seed):
-    mujoco = pytest.importorskip("mujoco")
+    mujoco = pytest.importorskip("mujoco", minversion="3.17")
     from resdex_tasks.sims import mujoco_scene
 
     xml = mujoco_scene.hand_xml(physics())
@@ -57,7 +57,7 @@ def _sorted(rows: np.ndarray) -> np.ndarray:
 
 
 def test_the_spheres_have_the_scenes_capsules_among_them():
-    mujoco = pytest.importorskip("mujoco")
+    mujoco = pytest.importorskip("mujoco", minversion="3.17")
     model = mujoco_sim(["box"]).scene.model
     data = mujoco.MjData(model)
     low, high = joint_ranges().T
@@ -103,7 +103,7 @@ def test_every_sphere_of_the_palm_is_inside_one_of_its_boxes_and_fills_it():
 
 
 def test_the_bodies_are_where_mujoco_puts_them():
-    mujoco = pytest.importorskip("mujoco")
+    mujoco = pytest.importorskip("mujoco", minversion="3.17")
     model = mujoco_sim(["box"]).scene.model
     data = mujoco.MjData(model)
     low, high = joint_ranges().T

@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import Dict, NamedTuple
 
+import pytest
+
+from resdex_tasks.sims.registry import SIMULATORS
 from runners.launch import main
 
 TINY = (
@@ -82,7 +85,8 @@ class Outcome(NamedTuple):
 
 
 def call(folder: Path, *overrides: str) -> Outcome:
-    """`python train.py *overrides` in `folder`: the exit status and what was printed."""
+    """`python train.py *overrides` in `folder`: the exit status and what was printed. Skips the test where it wanted an
+    engine that is missing (Python 3.8)."""
     out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
     os.chdir(str(folder))
     try:
@@ -90,6 +94,8 @@ def call(folder: Path, *overrides: str) -> Outcome:
             status = main(list(overrides))
     finally:
         os.chdir(before)
+    if status == 2 and SIMULATORS["mujoco"].needs in err.getvalue():
+        pytest.importorskip("mujoco.batch")
     return Outcome(status, out.getvalue(), err.getvalue())
 
 

@@ -55,7 +55,7 @@ def warp_sim(
 
 def isaacgym_double() -> None:
     """From here on, `import isaacgym` finds the double; skips the test where its physics is missing."""
-    pytest.importorskip("mujoco")
+    pytest.importorskip("mujoco", minversion="3.17")
     os.environ["ISAACGYM_DOUBLE_ANY_ORDER"] = "1"
     folder = str(Path(__file__).parent / "isaacgym_double")
     if folder not in sys.path:

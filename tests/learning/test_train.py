@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageSequence
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from resdex_tasks.utils.versions import machine
+from resdex_tasks.utils.machine import machine
 from runners.config import load_config
 from runners.learning.ppo import ResDexPPO
 from runners.learning.train import ALGORITHMS, TrainingResult

@@ -78,7 +78,7 @@ def test_build_names_every_object_that_is_left_out(capsys, tmp_path):
 
 
 def test_show_draws_a_sheet_of_evenly_chosen_objects(capsys, tmp_path):
-    pytest.importorskip("mujoco")
+    pytest.importorskip("mujoco", minversion="3.17")
     path = tmp_path / "sheet.png"
     status, out, _ = call(capsys, "show", "objects=starter", "objects.names=null", "--limit", "3", "--columns", "2",
                           "--out", str(path))  # fmt: skip
@@ -108,7 +108,7 @@ def test_show_draws_the_hand_where_the_proposal_has_it(capsys, tmp_path):
 
 def test_the_whole_object_is_in_the_middle_of_its_portrait_and_stands_on_the_table():
     """Its colour reaches as far down as up: a table through the object would hide its lower half."""
-    pytest.importorskip("mujoco")
+    pytest.importorskip("mujoco", minversion="3.17")
     from resdex_tasks.sims.object_picture import portrait
 
     for name in ("cube", "sphere", "can", "long_box"):
@@ -132,6 +132,8 @@ def test_the_whole_object_is_in_the_middle_of_its_portrait_and_stands_on_the_tab
     ],
 )
 def test_bad_input_gives_one_sentence(capsys, tmp_path, monkeypatch, argv, culprit):
+    if argv[0] == "show":
+        pytest.importorskip("mujoco.batch")
     monkeypatch.chdir(tmp_path)
     status, _, err = call(capsys, *argv)
     assert status == 2 and culprit in err and err.startswith("error: ") and err.count("\n") == 1

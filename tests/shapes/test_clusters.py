@@ -154,7 +154,7 @@ def test_the_command_clusters_objects(tmp_path, capsys, monkeypatch):
 @pytest.mark.slow
 def test_the_clusters_are_drawn(tmp_path):
     """Every object has a dot, and every centre a star and its picture, for many objects and for few."""
-    pytest.importorskip("mujoco")
+    pytest.importorskip("mujoco", minversion="3.17")
     from runners.objects.cluster_picture import draw_clusters
 
     rng = np.random.default_rng(0)

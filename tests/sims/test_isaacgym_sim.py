@@ -73,7 +73,7 @@ def test_what_prepare_sim_moved_is_put_right(double):
 def test_a_force_that_acts_in_one_substep_is_measured_and_made_up_for(double):
     double.force_in_every_substep = False
     sim = isaacgym_sim(["box"], [0] * 3)
-    assert sim._gains == pytest.approx([2.0, 2.0], rel=0.05)
+    assert sim.gains == pytest.approx([2.0, 2.0], rel=0.05)
     place(sim)
     poses = advance(sim, 40, force=sim.wrist_law.max_force * torch.eye(3))
     velocity = (poses[-1, :, :3] - poses[-2, :, :3]) * 60

@@ -10,7 +10,7 @@ from helpers.simulators import mujoco_sim
 
 from resdex_tasks.objects.starter import starter_objects
 
-mujoco = pytest.importorskip("mujoco")
+mujoco = pytest.importorskip("mujoco", minversion="3.17")
 
 
 @pytest.fixture(scope="module")

@@ -7,5 +7,10 @@ documentation; every rule that it enforces raises `Misuse`, where the real engin
 import os
 import sys
 
+import numpy
+
 if "torch" in sys.modules and "ISAACGYM_DOUBLE_ANY_ORDER" not in os.environ:
     raise ImportError("PyTorch was imported before isaacgym modules.  Please import torch after isaacgym modules.")
+
+if not hasattr(numpy, "Inf"):
+    numpy.Inf = numpy.inf  # IsaacGymEnvs is of the time of numpy 1

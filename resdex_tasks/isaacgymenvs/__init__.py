@@ -1,0 +1,1 @@
+"""The tasks in NVIDIA IsaacGymEnvs, which knows nothing of it: docs/isaacgymenvs.md."""

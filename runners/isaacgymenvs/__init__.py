@@ -1,0 +1,1 @@
+"""Our agents under IsaacGymEnvs' own train.py: docs/isaacgymenvs.md."""
