@@ -139,6 +139,7 @@ def test_ppo_meets_all_objects_at_once_within_its_budget(tmp_path):
     taken = [row["steps"] for row in read_json(tmp_path / "made" / "results.json")["trained"]]
     assert taken == [48, 64], "iterations of 16 steps"
     assert "Of a budget of 119" in report_of(tmp_path) and "| **112** |" in report_of(tmp_path)
+    assert_one_sentence(pipeline(tmp_path, "method=base", settings=RIVAL), "method=ppo", "method=base")
 
 
 # Stand-ins: which trainings there are, and how long
@@ -165,13 +166,11 @@ def test_rounds_end_where_the_generalist_gains_nothing(tmp_path, work):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["unidexgrasp", "unidexgrasp_pp", "ppo", "base"])
-def test_a_run_again_does_nothing_and_a_changed_student_redoes_itself_alone(tmp_path, work, method):
-    settings = (*RIVAL, f"method={method}")
+def test_a_changed_student_redoes_itself_alone(tmp_path, work):
+    settings = (*RIVAL, "method=unidexgrasp")
     assert pipeline(tmp_path, settings=settings).status == 0
-    assert done(pipeline(tmp_path, settings=settings)) == []
-    vision = [] if method == "base" else ["vision_mesh", "test_vision_mesh"]
-    assert done(pipeline(tmp_path, "vision.max_iterations=4", settings=settings)) == vision
+    redone = done(pipeline(tmp_path, "vision.max_iterations=4", settings=settings))
+    assert redone == ["vision_mesh", "test_vision_mesh"]
 
 
 @pytest.mark.slow
@@ -180,8 +179,7 @@ def test_a_run_again_does_nothing_and_a_changed_student_redoes_itself_alone(tmp_
     [
         (("method=sac",), ["method is 'sac'", "unidexgrasp_pp"]),
         ((PP, "specialists=9"), ["specialists is 9", "4 training objects"]),
-        ((PP, "curriculum_sizes=[2,1]"), ["curriculum_sizes is [2, 1]"]),
-        ((PP, "budget=100"), ["budget: 100 steps", "less than an iteration of 16 steps"]),
+        (("method=ppo", "budget=31"), ["budget: 31 steps", "less than an iteration of 16 steps"]),
         (("method=ppo", "submitit.timeout_min=3"), ["submitit is for launcher=submitit"]),
         (("method=ppo", "weights=a.pth"), ["weights is set by the pipeline"]),
     ],
@@ -190,13 +188,6 @@ def test_invalid_input_is_one_sentence(tmp_path, work, overrides, culprits):
     assert_one_sentence(pipeline(tmp_path, *overrides, settings=RIVAL), *culprits)
     for record in tmp_path.glob("made/*/step.json"):
         assert read_json(record)["done"], "nothing is left half made"
-
-
-@pytest.mark.slow
-def test_a_folder_holds_one_method(tmp_path, work):
-    assert pipeline(tmp_path, "method=ppo", settings=RIVAL).status == 0
-    outcome = pipeline(tmp_path, "method=unidexgrasp", settings=RIVAL)
-    assert_one_sentence(outcome, "method=ppo", "method=unidexgrasp")
 
 
 # Launchers
