@@ -38,7 +38,7 @@ from runners.evaluation.rollout import run_episodes
 from runners.evaluation.run import evaluation_task
 from runners.policies.policy import Policy
 
-EXPERT, ITS_OBJECT = "zoo_expert_3_jar-0070", "jar-0070"
+EXPERT, ITS_OBJECT = "zoo_expert_jar-0070", "jar-0070"
 ROUND = ("sphere", "capsule")
 """Objects with more corners than a hull has on the GPU."""
 STEPS = 60

@@ -95,7 +95,7 @@ BAD = [
     ("task.env.vision.source=eyes", "task.env.vision.source is 'eyes'", "mesh", "camera"),
     ("task.env.vision.frame=palm", "task.env.vision.frame is 'palm'"),
     ("task.env.vision.camera.eyes=3", "task.env.vision.camera.eyes is 3"),
-    ("teacher=3", "no checkpoint 3"),
+    ("teacher=3", "teacher is 3"),
 ]
 
 

@@ -8,7 +8,8 @@ import torch
 from helpers.command_line import STAGE1, STAGE2, TINY, call, train
 
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
-from runners.policies.checkpoint import Checkpoint, shipped_policies
+from runners.policies.checkpoint import Checkpoint
+from runners.policies.experts import shipped_experts
 
 pytestmark = pytest.mark.slow  # every test trains
 
@@ -103,5 +104,5 @@ def test_one_command_through_both_stages_films_and_the_evaluation_reads_each_fil
 def test_a_training_on_shipped_experts_reads_each_once(tmp_path, opened):
     run(tmp_path, *(o for o in TINY if "max_it" not in o), *STAGE1, "max_iterations=1", "experiment=run")
     names = {path.stem for path in opened.checkpoints}
-    assert names == {name for name in shipped_policies() if name.startswith("zoo_expert")}
+    assert names == set(shipped_experts())
     assert set(opened.checkpoints.values()) == {1}

@@ -30,7 +30,7 @@ from runners.policies.checkpoint import (
     find_checkpoint,
     shipped_policies,
 )
-from runners.policies.experts import stack_experts
+from runners.policies.experts import shipped_experts, stack_experts
 from runners.policies.policy import Policy
 
 EVALUATION = ("scale=cpu", "sim=mujoco", "sim.numThreads=1", "task.env.episodeLength=6", "episodes_per_object=2")
@@ -444,8 +444,10 @@ def test_shipped_files_know_each_other_by_their_weights():
     """Ids stand in other files: a student's teacher, a hyper-policy's experts, an encoder's codes."""
     hyper, student = Checkpoint.read("hyper_stage2"), Checkpoint.read("vision")
     assert student.made_by.teacher == {"name": "hyper_stage2", "id": hyper.id}
-    experts = stack_experts([Checkpoint.read(name) for name in shipped_policies() if name.startswith("zoo_expert_")])
-    assert hyper.spec.experts.ids[1:] == experts.spec.ids[1:]
+    experts = stack_experts([Checkpoint.read(name) for name in shipped_experts()])
+    assert hyper.spec.experts.objects == experts.spec.objects
+    # the remote's and the bottle's experts were trained on since
+    assert hyper.spec.experts.ids[2:] == experts.spec.ids[2:]
     assert hyper.encoder == read_encoder("shipped").id == "eb0379deca67"
 
 

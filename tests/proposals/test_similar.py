@@ -82,7 +82,7 @@ def test_grasps_of_a_similar_object_hold_more_often_than_random_ones():
     pytest.importorskip("mujoco.batch")
     objects = starter_objects().select(["box", "can"])
     done = []
-    config = SearchConfig(candidates=16, variations=6, rounds=6, parents=3, wanted=3)
+    config = SearchConfig(candidates=48, variations=6, rounds=6, parents=3, wanted=3)
     examples = propose(make_sim, objects, config, num_envs=32, progress=lambda: done.append(1))
     assert done == [1, 1]
     larger = ObjectSet([stretched(obj, (1.1, 1.05, 1.1)) for obj in objects])
