@@ -137,7 +137,10 @@ def test_a_search_draws_its_candidates_as_configured():
     config = dataclasses.replace(CANDIDATE_CONFIG, draws=2)
     search = _Search(make_sim(objects, 1), objects, 0, QUICK, (), config)
     search.next_round(CountingScheduler())
-    expected, default = (sample_candidates(objects[0], QUICK.candidates, search._generator(0), c) for c in (config, CANDIDATE_CONFIG))
+    count = QUICK.candidates
+    expected, default = (
+        sample_candidates(objects[0], count, search._generator(0), c) for c in (config, CANDIDATE_CONFIG)
+    )
     np.testing.assert_array_equal(search.grasps.translation, expected.translation)
     assert not np.allclose(search.grasps.translation, default.translation)
 
