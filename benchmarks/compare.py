@@ -11,13 +11,11 @@ for all variants, so that a few seeds of many variants tell it.
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
 import yaml
@@ -26,14 +24,11 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run, table
+from benchmarks.trainings import ONE_CORE, tested, trained
 from resdex_tasks.utils.errors import UserError
 from runners.config import load_config
-from runners.evaluation.files import JSON
 from runners.evaluation.plots import read_run
 from runners.evaluation.summary import EvaluationResult
-
-ROOT = Path(__file__).resolve().parents[1]
-ONE_CORE = ("sim=mujoco", "sim.numThreads=1", "train.params.torch_threads=1")
 
 
 @dataclass(frozen=True)
@@ -79,28 +74,24 @@ def iterations(steps: float, overrides: Sequence[str]) -> int:
     return max(1, round(steps / (config.command.num_envs * config.params["config"]["horizon_length"])))
 
 
+def run_name(variant: str, seed: int, part: Union[int, str]) -> str:
+    """The folder of a variant's training (its number, from 1) or `test`."""
+    return f"{''.join(c if c.isalnum() else '_' for c in variant)}.{seed}.{part}"
+
+
 def train_and_test(comparison: Comparison, name: str, seed: int, out: Path) -> EvaluationResult:
-    """A variant with one seed, each training and the test in a process of its own, unless they are done."""
-    slug = "".join(c if c.isalnum() else "_" for c in name)
+    """A variant with one seed: its trainings, then its test."""
     common = [f"runs_dir={out}", f"seed={seed}", *ONE_CORE, *comparison.common]
     begin: List[str] = []
-    for index, training in enumerate(comparison.variants[name]):
-        run_name = f"{slug}.{seed}.{index + 1}"
-        last, done = out / run_name / "nn" / "last.pth", out / run_name / "trained"
+    for number, training in enumerate(comparison.variants[name], 1):
         overrides = [*common, *training.overrides, *begin]
         overrides.append(f"max_iterations={iterations(training.share * comparison.steps, overrides)}")
-        if done.exists() and done.read_text() != "\n".join(overrides):
-            raise UserError(f"{out / run_name} was trained with other settings; give another --out")
-        if not done.exists():
-            resume = [f"checkpoint={last}"] if last.exists() else []
-            _call(out / f"{run_name}.log", [*overrides, *resume, f"experiment={run_name}"])
-            done.write_text("\n".join(overrides))
+        run_folder = run_name(name, seed, number)
+        last = trained(out, run_folder, overrides, [f"experiment={run_folder}"])
         begin = [f"stage1={last}"]
-    tested = out / f"{slug}.{seed}.test"
-    if not (tested / JSON).exists():
-        test = ["test=True", f"checkpoint={last}", f"experiment={tested.name}", f"runs_dir={out}", "seed=1"]
-        _call(out / f"{tested.name}.log", [*test, *ONE_CORE, *comparison.test])
-    result = EvaluationResult.from_json(json.loads((tested / JSON).read_text()))
+    test = run_name(name, seed, "test")
+    own = ["test=True", f"checkpoint={last}", f"experiment={test}", f"runs_dir={out}", "seed=1"]
+    result = tested(out, test, [*own, *ONE_CORE, *comparison.test])
     print(f"{name}, seed {seed}: success at end {100 * result.summary.all.success_at_end.value:.1f} %", flush=True)
     return result
 
@@ -122,14 +113,9 @@ def half_width(values: Sequence[Sequence[float]]) -> float:
     return float(stats.t.ppf(0.975, freedom) * np.sqrt(rows.var(axis=1, ddof=1).mean() / seeds))
 
 
-def _call(log: Path, overrides: Sequence[str]) -> None:
-    with log.open("a") as file:
-        status = subprocess.call([sys.executable, str(ROOT / "train.py"), *overrides], stdout=file, stderr=file)
-    if status:
-        raise UserError(f"python train.py {' '.join(overrides)} failed: see {log}")
-
-
-def report(comparison: Comparison, results: Mapping[str, Sequence[EvaluationResult]], out: Path, seeds: int) -> str:
+def report(
+    comparison: Comparison, results: Mapping[str, Sequence[EvaluationResult]], out: Path, seeds: Sequence[int]
+) -> str:
     """The Markdown table of all variants."""
     rates = {
         title: {n: [100 * getattr(r.summary.all, key).value for r in rows] for n, rows in results.items()}
@@ -141,16 +127,11 @@ def report(comparison: Comparison, results: Mapping[str, Sequence[EvaluationResu
         by_seed = rates["at end %"][name]
         cells = [name, *(f"{np.mean(values[name]):.1f}" for values in rates.values())]
         cells.append(", ".join(f"{value:.1f}" for value in by_seed))
-        rewards = np.array([own_reward(folder) for folder in last_trainings(comparison, name, out, seeds)])
+        last = len(comparison.variants[name])
+        rewards = np.array([own_reward(out / run_name(name, seed, last)) for seed in seeds])
         cells.append("{:.0f} -> {:.0f}".format(*rewards.mean(axis=0)))
         rows.append(cells)
     return table(rows)
-
-
-def last_trainings(comparison: Comparison, name: str, out: Path, seeds: int) -> List[Path]:
-    """Folders of a variant's last training, one a seed."""
-    slug = "".join(c if c.isalnum() else "_" for c in name)
-    return sorted(out.glob(f"{slug}.*.{len(comparison.variants[name])}"))[:seeds]
 
 
 def main() -> None:
@@ -174,7 +155,7 @@ def main() -> None:
         jobs = [(name, seed) for seed in args.seeds for name in chosen]
         for (name, _), result in zip(jobs, pool.map(lambda job: train_and_test(comparison, *job, args.out), jobs)):
             results[name].append(result)
-    text = report(comparison, results, args.out, len(args.seeds))
+    text = report(comparison, results, args.out, args.seeds)
     (args.out / "table.md").write_text(text + "\n")
     print(f"\n{text}")
 

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any, Callable, Sequence
 
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.errors import exit_status
 from resdex_tasks.utils.machine import machine as this_machine
 from resdex_tasks.utils.tables import markdown_table
 from resdex_tasks.utils.versions import versions
@@ -12,11 +12,9 @@ from resdex_tasks.utils.versions import versions
 
 def run(main: Callable[[], Any]) -> None:
     """Run a benchmark from the command line: bad input is one sentence and status 2."""
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    status = exit_status(main)
+    if status:
+        sys.exit(status)
 
 
 def machine() -> str:

@@ -8,8 +8,6 @@ same episodes. The first k of the given experts are used. What is done already i
 """
 
 import argparse
-import json
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,13 +16,10 @@ from typing import Dict, List, Sequence
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the checkout, installed or not
 
 from benchmarks.report import machine, run
-from resdex_tasks.utils.errors import UserError
-from runners.evaluation.files import JSON
+from benchmarks.trainings import ONE_CORE, tested, trained
 from runners.evaluation.summary import EvaluationResult
 from runners.evaluation.tables import residual_table
 from runners.policies.experts import shipped_experts
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def variants(experts: Sequence[str]) -> Dict[str, List[str]]:
@@ -39,39 +34,16 @@ def variants(experts: Sequence[str]) -> Dict[str, List[str]]:
     return out
 
 
-def run_variant(name: str, overrides: Sequence[str], args: argparse.Namespace) -> None:
-    """Train, then evaluate, each in a process of its own, unless it is done."""
-    out = args.out
-    one_core = ["sim=mujoco", "sim.numThreads=1", "train.params.torch_threads=1"]
-    common = [f"runs_dir={out}", f"seed={args.seed}", *one_core, *args.overrides]
-    last = out / name / "nn" / "last.pth"
+def run_variant(name: str, overrides: Sequence[str], args: argparse.Namespace) -> EvaluationResult:
+    """Train, then evaluate, unless it is done."""
+    out, common = args.out, [f"runs_dir={args.out}", f"seed={args.seed}", *ONE_CORE, *args.overrides]
     train = ["task=ResDexHyper", "follow_up=false", f"experiment={name}", f"max_iterations={args.iterations}"]
-    mark, made_of = out / name / "trained", "\n".join([*train, *common, *overrides])
-    if mark.exists() and mark.read_text() != made_of:
-        raise UserError(f"{out / name} was trained with other settings; give another --out")
-    if not mark.exists():
-        resume = [f"checkpoint={last}"] if last.exists() else []
-        _call(out / f"{name}.log", [*train, *common, *overrides, *resume])
-        mark.write_text(made_of)
-    if not (out / name / JSON).exists():
-        test = ["task=ResDexHyper", "test=True", f"checkpoint={last}", f"experiment={name}"]
-        _call(
-            out / f"{name}.log", [*test, *common, f"num_episodes={args.episodes}", f"objects.count={args.test_objects}"]
-        )
-    at_end = evaluation(out / name).summary.all.success_at_end
-    print(f"{name}: success at end {100 * at_end.value:.1f} %", flush=True)
-
-
-def evaluation(folder: Path) -> EvaluationResult:
-    """What the evaluation in a run's folder came to."""
-    return EvaluationResult.from_json(json.loads((folder / JSON).read_text()))
-
-
-def _call(log: Path, overrides: Sequence[str]) -> None:
-    with log.open("a") as file:
-        status = subprocess.call([sys.executable, str(ROOT / "train.py"), *overrides], stdout=file, stderr=file)
-    if status:
-        raise UserError(f"python train.py {' '.join(overrides)} failed: see {log}")
+    last = trained(out, name, [*train, *common, *overrides])
+    test = ["task=ResDexHyper", "test=True", f"checkpoint={last}", f"experiment={name}"]
+    episodes = [f"num_episodes={args.episodes}", f"objects.count={args.test_objects}"]
+    result = tested(out, name, [*test, *common, *episodes])
+    print(f"{name}: success at end {100 * result.summary.all.success_at_end.value:.1f} %", flush=True)
+    return result
 
 
 def main() -> None:
@@ -91,9 +63,8 @@ def main() -> None:
     chosen = {name: chosen[name] for name in args.variants or chosen}
     print(machine(), flush=True)
     with ThreadPoolExecutor(args.jobs) as pool:
-        for future in [pool.submit(run_variant, name, overrides, args) for name, overrides in chosen.items()]:
-            future.result()
-    results = {name: evaluation(args.out / name) for name in chosen}
+        running = {name: pool.submit(run_variant, name, overrides, args) for name, overrides in chosen.items()}
+        results = {name: future.result() for name, future in running.items()}
 
     def by_k(prefix: str) -> Dict[int, EvaluationResult]:
         return {int(name[len(prefix) :]): result for name, result in results.items() if name.startswith(prefix)}

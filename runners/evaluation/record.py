@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional, Sequence, Tuple
 
-from resdex_tasks.utils.errors import UserError, one_line
+from resdex_tasks.utils.errors import UserError, exit_status, one_line
 from resdex_tasks.utils.files import read_json
 from runners.evaluation.summary import EvaluationResult, SuccessRow
 from runners.policies.checkpoint import Checkpoint, find_checkpoint
@@ -67,13 +67,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("evaluation", type=Path, help="evaluation.json")
     parser.add_argument("policy", help="the file of the policy, or the name of a shipped one")
     args = parser.parse_args(argv)
-    try:
-        row = record(args.evaluation, args.policy).rows["all"]
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    row = record(args.evaluation, args.policy).rows["all"]
     print(f"noted in {args.policy}: at the end {row.success_at_end.text(100)} %, {row.episodes} episodes")
-    return 0
 
 
 if __name__ == "__main__":

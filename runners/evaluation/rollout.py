@@ -83,6 +83,7 @@ def run_episodes(
     weights: Optional[Tensor] = None
     running = torch.arange(n, device=device) < count
     obs = task.reset(object_index, seed)
+    played = 0
     while running.any():
         action, mixed = policy(obs)
         if mixed is not None:
@@ -90,6 +91,7 @@ def run_episodes(
             mixed = torch.where(running[:, None], mixed.to(device), torch.zeros((), device=device))
             weights = mixed if weights is None else weights + mixed
         obs, _, done, extras = task.step(action)
+        played += 1
         distances = extras["distances"]
         distances = replace(distances, position=distances.position.clamp(max=LOST))
         quality = torch.where(running, quality - rewards.proposal_reward(distances, task.config.reward), quality)
@@ -98,7 +100,7 @@ def run_episodes(
         for name, values in out.items():
             values[ended] = extras[name][ended]
         running = running & ~done
-        if (running & (task.progress == task.config.episode_length - 1)).any():
+        if played == task.config.episode_length - 1:
             state = task.sim.state()  # the last step's is the next episode's
             grip = torch.where(running, opposed(state.fingertips, state.fingertip_wrenches), grip)
         if running.any():

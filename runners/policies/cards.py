@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Optional, Sequence
 
 from resdex_tasks.observations import CLOUD
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.errors import UserError, exit_status
 from resdex_tasks.utils.files import write_text
 from resdex_tasks.utils.printing import for_a_reader
 from resdex_tasks.utils.safetensors_file import SUFFIX
@@ -157,16 +157,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("policies", nargs="*", help="files, or names of shipped ones; default: all shipped ones")
     parser.add_argument("--write", type=Path, help=f"a page: goes between its {BEGINS} and {ENDS}")
     args = parser.parse_args(argv)
-    try:
-        text = cards(args.policies or None)
-        if args.write is not None:
-            write_into(args.write, text)
-        with for_a_reader():
-            print(text if args.write is None else f"written into {args.write}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    text = cards(args.policies or None)
+    if args.write is not None:
+        write_into(args.write, text)
+    with for_a_reader():
+        print(text if args.write is None else f"written into {args.write}")
 
 
 if __name__ == "__main__":

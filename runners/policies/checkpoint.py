@@ -19,7 +19,7 @@ from torch import Tensor
 from resdex_tasks.objects.object_set import SOURCE_ENCODER, ObjectSet
 from resdex_tasks.observations import CLOUD, VIEWS, layout
 from resdex_tasks.shapes.encoder import SHIPPED_ENCODER
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.errors import UserError, exit_status
 from resdex_tasks.utils.files import read_plain, write_plain
 from resdex_tasks.utils.mappings import flat
 from resdex_tasks.utils.paths import CHECKPOINT_DIR
@@ -252,12 +252,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     )
     parser.add_argument("--machine", default="", help="and where")
     args = parser.parse_args(argv)
-    try:
-        export(args.source, args.target, args.minutes, args.machine)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: export(args.source, args.target, args.minutes, args.machine))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from resdex_tasks.utils.errors import UserError, one_line
+from resdex_tasks.utils.errors import UserError, exit_status, one_line
 from resdex_tasks.utils.files import check_can_write, write_text
 from resdex_tasks.utils.safetensors_file import SUFFIX
 from runners.policies.cards import model_card
@@ -101,16 +101,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     pulling.add_argument("source", help="OWNER/NAME, or a folder: ./NAME")
     pulling.add_argument("target", type=Path, help=f"NAME{SUFFIX} or NAME.pth")
     args = parser.parse_args(argv)
-    try:
-        if args.action == "push":
-            print(f"pushed: {push(args.policy, args.target, args.private)}")
-        else:
-            pull(args.source, args.target)
-            print(f"written to {args.target}; play it: python train.py test=True checkpoint={args.target}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    if args.action == "push":
+        print(f"pushed: {push(args.policy, args.target, args.private)}")
+    else:
+        pull(args.source, args.target)
+        print(f"written to {args.target}; play it: python train.py test=True checkpoint={args.target}")
 
 
 if __name__ == "__main__":

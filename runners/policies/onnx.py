@@ -25,7 +25,7 @@ from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS
 from resdex_tasks.networks.experts import NORMALISED_EPSILON, NORMALISED_LIMIT
 from resdex_tasks.observations import CLOUD, SIZES, VIEWS
 from resdex_tasks.sims.base import CONTROL_HZ, TABLE_HEIGHT
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.errors import UserError, exit_status
 from resdex_tasks.utils.files import check_can_write, write_atomically
 from resdex_tasks.utils.overrides import Overrides
 from runners.policies.checkpoint import Checkpoint
@@ -153,12 +153,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help=".onnx")
     parser.add_argument("overrides", nargs="*", help="checkpoint=FILE, or the name of a shipped one")
     args = parser.parse_args(argv)
-    try:
-        print(_export(Overrides(args.overrides), args.out))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status(lambda: print(_export(Overrides(args.overrides), args.out)))
 
 
 def _export(given: Overrides, path: Path) -> str:

@@ -16,7 +16,7 @@ import torch
 from resdex_tasks.factory import make_objects
 from resdex_tasks.rendering import images
 from resdex_tasks.sims.base import CONTROL_HZ
-from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.errors import UserError, exit_status
 from resdex_tasks.utils.files import check_can_write
 from resdex_tasks.utils.overrides import Overrides
 from runners.config import RunConfig, load_config
@@ -67,15 +67,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     parser.add_argument("--steps", type=int, default=160, help="control steps that are shown")
     parser.add_argument("overrides", nargs="*", help="as for train.py")
     args = parser.parse_args(argv)
-    try:
-        check_can_write(args.out)
-        config = load_config(Overrides(args.overrides).having({"test": True}))
-        outcomes = film_wall(config, args.out, args.columns, args.steps)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> None:
+    check_can_write(args.out)
+    config = load_config(Overrides(args.overrides).having({"test": True}))
+    outcomes = film_wall(config, args.out, args.columns, args.steps)
     print(f"written to {args.out}: {', '.join(outcomes)}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from scipy.spatial import QhullError
@@ -27,7 +27,7 @@ from resdex_tasks.objects.meshes.sizes import (
     rests,
 )
 from resdex_tasks.objects.meshes.solid import make_solid
-from resdex_tasks.objects.object_set import ConvexPiece, GraspObject, ObjectSet
+from resdex_tasks.objects.object_set import ConvexPiece, GraspObject
 from resdex_tasks.objects.top_down import top_down_proposals
 from resdex_tasks.utils.disk_cache import ArrayCache, cache_key
 from resdex_tasks.utils.errors import UserError, one_line
@@ -111,27 +111,6 @@ def import_meshes(
     for line in imported.lines():
         LOG.info("%s", line)
     return imported
-
-
-def mesh_objects(
-    root: Union[str, Path],
-    size: Optional[float] = DEFAULT_SIZE,
-    unit: Union[str, float, None] = None,
-    max_pieces: int = 16,
-    split: str = "train",
-    cache: Optional[Union[str, Path]] = None,
-    names: Optional[Sequence[str]] = None,
-    report: Callable[[str], None] = print,
-) -> ObjectSet:
-    """The usable ones of `import_meshes`; see there.
-
-    Args:
-        report: called with a line on how many meshes were left out or changed, and why.
-
-    Raises:
-        UserError: a value cannot be used, or no mesh can be.
-    """
-    return import_meshes(root, size, unit, max_pieces, split, cache, names).objects(report)
 
 
 def mesh_files(root: Path) -> Tuple[Dict[str, Path], Dict[str, int]]:

@@ -16,12 +16,17 @@ from resdex_tasks.objects.loading import Unusable
 from resdex_tasks.objects.meshes import cutting
 from resdex_tasks.objects.meshes.cutting import MAX_VERTICES, Cutter, Hopeless
 from resdex_tasks.objects.meshes.sizes import length_of
-from resdex_tasks.objects.meshes.source import import_meshes, mesh_objects
+from resdex_tasks.objects.meshes.source import import_meshes
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.sims.base import OBJECT_DENSITY
 from resdex_tasks.utils.config_reader import shown
 from resdex_tasks.utils.errors import UserError
 from runners.config import load_config
+
+
+def mesh_objects(root: Path, report=print, **settings) -> ObjectSet:
+    """The usable meshes of a folder."""
+    return import_meshes(root, **settings).objects(report)
 
 
 def star() -> trimesh.Trimesh:
