@@ -15,6 +15,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import numpy as np
@@ -29,6 +30,9 @@ from resdex_tasks.utils.errors import UserError
 from runners.config import load_config
 from runners.evaluation.plots import read_run
 from runners.evaluation.summary import EvaluationResult
+
+COMPOSING = Lock()
+"""Hydra composes one configuration at a time; jobs ask for theirs from threads."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def _trainings(rows: Sequence[Any]) -> Tuple[Training, ...]:
 
 def iterations(steps: float, overrides: Sequence[str]) -> int:
     """PPO iterations that come nearest to so many environment steps; at least one."""
-    config = load_config(overrides)
+    with COMPOSING:
+        config = load_config(overrides)
     return max(1, round(steps / (config.command.num_envs * config.params["config"]["horizon_length"])))
 
 

@@ -1,6 +1,7 @@
 """benchmarks/compare.py: its files, its budget, its intervals."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,13 @@ def test_every_variant_spends_the_budget_within_one_iteration(path):
             batch = comparison.steps / iterations(comparison.steps, overrides)
             wanted = training.share * comparison.steps
             assert abs(iterations(wanted, overrides) * batch - wanted) <= batch
+
+
+def test_jobs_count_their_iterations_at_the_same_time():
+    comparison = Comparison.read(FILES[0])
+    with ThreadPoolExecutor(4) as pool:
+        counts = list(pool.map(lambda _: iterations(500_000, (*comparison.common, "task=ResDexHyper")), range(4)))
+    assert len(set(counts)) == 1
 
 
 def test_a_variant_is_a_list_of_overrides_or_of_trainings(tmp_path):
