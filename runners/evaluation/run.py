@@ -9,6 +9,7 @@ from torch import Tensor
 from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.observations import CLOUD, VIEWS
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.machine import machine
 from resdex_tasks.utils.mappings import flat
@@ -211,8 +212,10 @@ def final_grasps(
 def _print_differences(checkpoint: Checkpoint, config: RunConfig) -> None:
     """Say where the evaluation's task and simulator differ from the training's, objects aside."""
     env, sim = checkpoint.task.get("env", {}), checkpoint.sim
+    sees_points = CLOUD in VIEWS[checkpoint.spec.observation]
     for group, before, now in (("task.env", env, config.plain["task"]["env"]), ("sim", sim, config.plain["sim"])):
         trained, here = flat(before), flat(now)
         for key in sorted({*trained, *here}):
-            if trained.get(key) != here.get(key) and key not in NOT_COMPARED:
+            matters = key not in NOT_COMPARED and (sees_points or not key.startswith("vision."))
+            if matters and trained.get(key) != here.get(key):
                 print(f"note: {group}.{key} is {here.get(key)} here; the policy was trained with {trained.get(key)}")

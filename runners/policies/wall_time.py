@@ -14,7 +14,7 @@ FILE = "wall_time.json"
 def note(run: Path, minutes: float) -> None:
     """Write it into a training's folder; where it cannot be written, the training goes on without."""
     with contextlib.suppress(UserError):
-        write_json(run / FILE, {"minutes": round(minutes, 2), "machine": machine()})
+        write_json(run / FILE, {"minutes": round(minutes, 4), "machine": machine()})
 
 
 def noted(run: Optional[Path]) -> Tuple[float, str]:
