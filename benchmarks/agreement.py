@@ -31,7 +31,8 @@ from resdex_tasks.factory import make_objects
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.sims.mujoco_warp_sim import SAVED
 from runners.config import load_config
-from runners.evaluation.run import evaluate, evaluation_task
+from runners.evaluation.playing import evaluation_task
+from runners.evaluation.run import evaluate
 from runners.evaluation.tables import percent
 from runners.policies.policy import Policy
 

@@ -2,8 +2,6 @@
 
 import gc
 import os
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
@@ -20,6 +18,7 @@ from runners.evaluation.run import evaluate_checkpoint
 from runners.learning.monitor import TrainingStopped
 from runners.learning.train import LAST, TrainingResult, train
 from runners.policies.policy import Policy
+from runners.processes import ProcessFailed, run_module
 from runners.viewer.film import film
 
 VISION = "ResDexVision"
@@ -50,14 +49,6 @@ Every key of cfg/ can be set: train.params.config.gamma=0.97, task.env.goalHeigh
 """
 
 
-class FollowUpFailed(Exception):
-    """What follows a training, in a process of its own, ended with this exit status."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"ended with status {status}")
-        self.status = status
-
-
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Command-line entry. Returns the exit status: 0, 2 after bad input, 130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -81,7 +72,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except FollowUpFailed as failure:
+    except ProcessFailed as failure:
         return failure.status
     except (TrainingStopped, KeyboardInterrupt):
         return 130
@@ -160,21 +151,11 @@ def _run_in_a_process_of_its_own(config: RunConfig) -> None:
     """Go on where this process cannot: it has had the only simulator that its engine makes in one.
 
     Raises:
-        FollowUpFailed: it ended with another status than 0; it has said why.
+        ProcessFailed: it ended with another status than 0; it has said why.
     """
     gc.collect()  # this process's simulator, if it is still there, has memory that the next one needs
     handed_on()
-    child = subprocess.Popen([sys.executable, "-m", "runners.launch", *config.overrides])
-    # a terminal's Ctrl-C reaches the child, too, which ends in its own time; a SIGTERM is handed on
-    waiting = {signal.SIGINT: lambda *_: None, signal.SIGTERM: lambda *_: child.terminate()}
-    before = {number: signal.signal(number, handler) for number, handler in waiting.items()}
-    try:
-        status = child.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if status:
-        raise FollowUpFailed(status)
+    run_module("runners.launch", config.overrides)
 
 
 def _on_all_splits(config: RunConfig) -> Dict[str, Any]:

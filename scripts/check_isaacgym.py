@@ -34,8 +34,8 @@ from resdex_tasks.utils.rotations import rotation_angle
 from resdex_tasks.utils.tables import aligned
 from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig, load_config
+from runners.evaluation.playing import evaluation_task
 from runners.evaluation.rollout import run_episodes
-from runners.evaluation.run import evaluation_task
 from runners.policies.policy import Policy
 
 EXPERT, ITS_OBJECT = "zoo_expert_jar-0070", "jar-0070"

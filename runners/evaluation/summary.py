@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from resdex_tasks.objects.object_set import SPLITS, GraspObject
-from resdex_tasks.utils.errors import UserError
 from runners.evaluation.intervals import Estimate, mean, success_rate
 from runners.evaluation.rollout import Episodes
 
@@ -155,13 +154,10 @@ def seats(index: Tensor, num_objects: int, most: int) -> Tensor:
         (R, N) int64: in each of R rounds the same N <= `most` objects, each at least as often in all as in `index`.
 
     Raises:
-        UserError: there are more objects than environments.
+        ValueError: there are more objects than environments.
     """
     if num_objects > most:
-        raise UserError(
-            f"num_envs={most} environments that keep their objects cannot hold {num_objects}: "
-            f"num_envs={num_objects}, or a part of the objects in each of several evaluations (objects.names)"
-        )
+        raise ValueError(f"{most} environments that keep their objects cannot hold {num_objects}")
     counts, rounds = torch.bincount(index, minlength=num_objects), -(-len(index) // most)
     while int((-(-counts // rounds)).sum()) > most:
         rounds += 1

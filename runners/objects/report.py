@@ -33,7 +33,8 @@ from resdex_tasks.utils.progress import Progress
 from resdex_tasks.utils.versions import versions
 from runners.config import RunConfig, load_config
 from runners.evaluation.files import picture
-from runners.evaluation.run import evaluate, evaluation_task
+from runners.evaluation.playing import evaluation_task
+from runners.evaluation.run import evaluate
 from runners.evaluation.summary import SuccessRow, schedule
 from runners.objects import inspect, propose
 from runners.objects.page import ObjectEntry, Page, PolicySuccess

@@ -9,8 +9,8 @@ from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.rendering import images
 from resdex_tasks.sims.base import CONTROL_HZ
 from runners.config import RunConfig
+from runners.evaluation.playing import evaluation_task
 from runners.evaluation.rollout import run_episodes
-from runners.evaluation.run import evaluation_task
 from runners.policies.policy import Policy
 
 FRAME_WIDTH, FRAME_HEIGHT = 320, 320

@@ -21,7 +21,7 @@ from resdex_tasks.sims.base import CONTROL_HZ
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.printing import one_line_of
 from runners.config import RunConfig
-from runners.evaluation.run import evaluation_task
+from runners.evaluation.playing import evaluation_task
 from runners.policies.checkpoint import shipped_policies
 from runners.policies.policy import Policy, PolicyOutput
 

@@ -20,8 +20,8 @@ from resdex_tasks.utils.errors import UserError, exit_status
 from resdex_tasks.utils.files import check_can_write
 from resdex_tasks.utils.overrides import Overrides
 from runners.config import RunConfig, load_config
+from runners.evaluation.playing import evaluation_task
 from runners.evaluation.rollout import run_episodes
-from runners.evaluation.run import evaluation_task
 from runners.policies.policy import Policy
 from runners.viewer.film import STEPS_PER_FRAME
 

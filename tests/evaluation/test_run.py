@@ -8,7 +8,8 @@ from resdex_tasks.objects.object_set import SPLITS
 from resdex_tasks.utils.files import read_json
 from runners.config import load_config
 from runners.evaluation import gallery
-from runners.evaluation.run import evaluate_checkpoint, evaluation_task
+from runners.evaluation.playing import evaluation_task
+from runners.evaluation.run import evaluate_checkpoint
 from runners.evaluation.summary import EvaluationResult
 
 EVALUATION = ("test=True", "checkpoint=runs/run/nn/last.pth", "scale=cpu", "sim=mujoco", "sim.numThreads=1",

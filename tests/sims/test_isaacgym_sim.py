@@ -16,12 +16,14 @@ from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, PALM_DOWN_QUAT
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.sims import registry
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.files import read_json
 from resdex_tasks.utils.overrides import Overrides
 from runners.config import load_config
 from runners.config.machine import automatic_choices
 from runners.evaluation.intervals import wilson_interval
+from runners.evaluation.playing import evaluation_task
 from runners.evaluation.rollout import run_episodes
-from runners.evaluation.run import evaluation_task
+from runners.evaluation.summary import EvaluationResult
 from runners.learning import vec_env
 from runners.policies.policy import Policy
 
@@ -207,7 +209,6 @@ def test_it_is_never_chosen(monkeypatch):
         (["task.env.objectSampling=random"], ["sim=isaacgym", "task.env.objectSampling=fixed"]),
         (["objects.names=[box,cube,can,cone,mug]"], ["num_envs=4", "num_envs=5"]),
         (["capture_video=true"], ["sim=isaacgym", "pictures"]),
-        (["test=true", "checkpoint=base_box", "objects.names=[box,cube,can,cone,mug]"], ["num_envs=4", "num_envs=5"]),
     ],
 )
 def test_what_it_cannot_do_is_one_sentence(tmp_path, overrides, culprits):
@@ -230,10 +231,16 @@ def test_a_base_policy_trains_and_is_evaluated(tmp_path):
     done = in_processes(tmp_path, "task=ResDexBase", "experiment=run")
     assert done.returncode == 0, done.stderr
     last = tmp_path / "runs" / "run" / "nn" / "last.pth"
-    done = in_processes(tmp_path, "test=true", f"checkpoint={last}", "episodes_per_object=5")
+    five = ("objects.names=[box,cube,can,cone,mug]", "num_envs=3", "episodes_per_object=2")
+    done = in_processes(tmp_path, "test=true", f"checkpoint={last}", *five)
     assert done.returncode == 0, done.stderr
-    assert "6 episodes of 1 objects, 3 at a time" in done.stdout  # at least as many as asked for
-    assert (tmp_path / "runs" / "run" / "evaluation.json").exists()
+    # more objects than environments: a part at a time, with at least as many episodes as asked for
+    assert "objects 1 to 3 of 5\n6 episodes of 3 objects, 3 at a time" in done.stdout
+    assert "objects 4 to 5 of 5\n4 episodes of 2 objects, 2 at a time" in done.stdout
+    result = EvaluationResult.from_json(read_json(tmp_path / "runs" / "run" / "evaluation.json"))
+    assert [(row.name, row.episodes) for row in result.summary.objects] == [
+        (name, 2) for name in ("box", "cube", "can", "cone", "mug")
+    ]
 
 
 @pytest.mark.slow
@@ -247,7 +254,7 @@ def test_both_stages_and_the_evaluation_follow_each_other_in_processes_of_their_
 
 
 def test_a_follow_up_that_fails_gives_its_status(tmp_path, monkeypatch):
-    from runners import launch
+    from runners import processes
 
     class Failed:
         def __init__(self, command):
@@ -256,7 +263,7 @@ def test_a_follow_up_that_fails_gives_its_status(tmp_path, monkeypatch):
         def wait(self):
             return 2
 
-    monkeypatch.setattr(launch.subprocess, "Popen", Failed)
+    monkeypatch.setattr(processes.subprocess, "Popen", Failed)
     two = ("objects=starter", "objects.names=[box,sphere]", "task.env.objectSampling=fixed")
     outcome = call(tmp_path, *SMALL, SIM, "experiment=run", "task=ResDexHyper", *two)
     assert outcome.status == 2, outcome.err
