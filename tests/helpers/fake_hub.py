@@ -55,7 +55,7 @@ class FakeHub:
             return {"url": f"{self.url}/{repository}"}
         if path == "/api/validate-yaml":
             return {"errors": [], "warnings": []}
-        owner, name, action, _ = path.removeprefix("/api/models/").split("?")[0].split("/")
+        owner, name, action, _ = path[len("/api/models/") :].split("?")[0].split("/")
         if action == "preupload":
             names = [file["path"] for file in json.loads(content)["files"]]
             return {"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]}
