@@ -4,6 +4,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# a test runs on every core already: more threads of torch's, which is not imported yet, only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # how long an example takes says more of the machine than of the code
 settings.register_profile("resdex", deadline=None)
 settings.load_profile("resdex")

@@ -2,12 +2,13 @@
 
 import copy
 import difflib
+import functools
 import importlib.util
 import os
 import random
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -261,6 +262,11 @@ def _with_task_of(checkpoint: Optional[Checkpoint], overrides: Overrides) -> Ove
 
 def _composed(overrides: Overrides) -> Dict[str, Any]:
     """The whole configuration as plain values."""
+    return copy.deepcopy(_composed_once(tuple(overrides)))
+
+
+@functools.lru_cache(maxsize=256)  # a pipeline asks for the same few a hundred times, and Hydra takes 0.1 s for one
+def _composed_once(overrides: Tuple[str, ...]) -> Dict[str, Any]:
     register_resolvers()
     try:
         with initialize_config_dir(str(CFG_DIR), version_base="1.2"):

@@ -652,7 +652,8 @@ def test_an_exported_policy_plays_like_its_training_checkpoint(trained, tmp_path
     last = trained / "nn" / "last.pth"
     checkpoints.export(str(last), str(tmp_path / "policy.pth"))
     whole, policy = Checkpoint.read(last), Checkpoint.read(tmp_path / "policy.pth")
-    assert policy.training is None and (policy.spec, policy.made_by) == (whole.spec, whole.made_by)
+    assert policy.training is None and policy.spec == whole.spec
+    assert replace(policy.made_by, minutes=0, machine="") == whole.made_by  # which say nothing of how long it took
     assert policy.weights.keys() == whole.weights.keys()
     assert all(torch.equal(policy.weights[key], whole.weights[key]) for key in whole.weights)
     assert (tmp_path / "policy.pth").stat().st_size < last.stat().st_size
