@@ -22,12 +22,13 @@ from benchmarks.report import machine, run, table
 from runners.evaluation.summary import EvaluationResult
 from runners.evaluation.tables import DEFINITIONS, MEASURES, percent, quality_table, success_table
 
+TRAINED = ("start", "base")
 BASES = {
     "unaware": ("Ours", []),
-    "full_obs": ("Full Obs", ["base.task.env.observation=full"]),
-    "full_pose": ("Full Pose", ["base.task.env.reward.terms=[proposal,reach,lift,move,bonus]"]),
+    "full_obs": ("Full Obs", [f"{s}.task.env.observation=full" for s in TRAINED]),
+    "full_pose": ("Full Pose", [f"{s}.task.env.reward.terms=[proposal,reach,lift,move,bonus]" for s in TRAINED]),
 }
-"""Figure 2: run -> its name there, and what is different."""
+"""Figure 2: run -> its name there, and what is different, also in the policy from which they begin."""
 Runs = Dict[Tuple[str, int], PipelineRun]
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from resdex_tasks.shapes.clusters import Cluster
 from resdex_tasks.utils.tables import markdown_table
@@ -11,11 +11,13 @@ from runners.evaluation import tables
 from runners.evaluation.summary import SuccessRow
 from runners.pipeline.report import Outcome
 from runners.pipeline.settings import PipelineSettings
-from runners.pipeline.trainings import PolicySteps, Training
+from runners.pipeline.trainings import LAST, PolicySteps, Training
 from runners.pipeline.workspace import Artifact
 
 BASE = "ResDexBase"
 """The task of a base policy."""
+STARTER, SCRATCH = "starter", "scratch"
+"""`base_start`: from a policy that lifts the starter's box, trained first, or from nothing; else from a checkpoint."""
 
 
 @dataclass
@@ -39,12 +41,45 @@ class Expert:
         return self.success.success_at_end.value
 
 
+def base_lots(steps: PolicySteps) -> List[Tuple[str, str, int]]:
+    """For `PolicySteps.plan`.
+
+    Raises:
+        UserError: `base_start` names no checkpoint.
+    """
+    name = steps.settings.base_start
+    if name not in (STARTER, SCRATCH):
+        steps.read(name)
+    return [*([("start", BASE, 1)] if name == STARTER else []), ("base", BASE, steps.settings.k)]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What every base expert begins from."""
+
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[Artifact] = ()
+    decides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _start(steps: PolicySteps) -> Start:
+    """The policy that `base_start` names or asks for."""
+    name = steps.settings.base_start
+    if name == SCRATCH:
+        return Start()
+    if name == STARTER:
+        title = "a base policy for the starter's box, from which the base experts begin"
+        (made,) = steps.train(Training("start", title, "start", {"task": BASE}, everything=False))
+        return Start({"weights": str(made / LAST)}, [made])
+    return Start({"weights": name}, decides={"start": steps.read(name).id})
+
+
 def base_experts(steps: PolicySteps, clusters: Sequence[Cluster]) -> List[Expert]:
     """The expert of each cluster: of the object nearest to its centre that can be learned, else of the best tried.
 
     With a budget, of the nearest, whatever becomes of it: others would cost what the mixture needs.
     """
-    settings = steps.settings
+    settings, start = steps.settings, _start(steps)
     tried: List[List[Expert]] = [[] for _ in clusters]
     for attempt in range(settings.tries if settings.budget is None else 1):
         open_ = [
@@ -54,7 +89,7 @@ def base_experts(steps: PolicySteps, clusters: Sequence[Cluster]) -> List[Expert
         ]
         if not open_:
             break
-        made = steps.train(*(_training(steps, name, f"cluster {i + 1} of {len(clusters)}") for i, name in open_))
+        made = steps.train(*(_training(steps, name, f"cluster {i + 1} of {len(clusters)}", start) for i, name in open_))
         for (i, name), artifact in zip(open_, made):
             success = _own_success(steps, artifact, name)
             reached = success.success_at_end.value >= settings.threshold
@@ -73,11 +108,11 @@ def _chosen(index: int, tried: List[Expert]) -> Expert:
     return best
 
 
-def _training(steps: PolicySteps, name: str, of: str) -> Training:
-    decides = {"shape": steps.objects.shape_of(name)}
-    keys = {"task": BASE, "objects.codes": steps.objects.codes_setting, **steps.objects.only([name])}
+def _training(steps: PolicySteps, name: str, of: str, start: Start) -> Training:
+    decides = {"shape": steps.objects.shape_of(name), **start.decides}
+    keys = {"task": BASE, "objects.codes": steps.objects.codes_setting, **steps.objects.only([name]), **start.keys}
     title = f"{of}: the base expert of {name}"
-    return Training(f"expert_{slug(name)}", title, "base", keys, decides=decides, everything=False)
+    return Training(f"expert_{slug(name)}", title, "base", keys, start.inputs, decides, everything=False)
 
 
 def _own_success(steps: PolicySteps, expert: Artifact, name: str) -> SuccessRow:

@@ -17,7 +17,7 @@ from runners.config import GROUPS
 from runners.pipeline.launchers import LAUNCHERS
 
 COMMAND = called_as("resdex-pipeline", "python -m runners.pipeline")
-_EXPERTS = ("k", "threshold", "tries", "expert_episodes", "base")
+_EXPERTS = ("k", "threshold", "tries", "expert_episodes", "base_start", "start", "base")
 _CURRICULUM = ("curriculum_threshold", "state", "curriculum")
 METHODS = {
     "resdex": (*_EXPERTS, "stage1", "stage2"),
@@ -30,7 +30,7 @@ METHODS = {
 }  # fmt: skip
 """Modules of `methods/` -> the settings and sections that not all methods read: those that this one does."""
 SECTIONS = (
-    "all", "base", "stage1", "stage2", "state", "curriculum", "specialist", "generalist", "vision", "test"
+    "all", "start", "base", "stage1", "stage2", "state", "curriculum", "specialist", "generalist", "vision", "test"
 )  # fmt: skip
 """train.py's keys for every training and test, and for one kind of them."""
 GROUPED = ("encoder_training", "submitit")
@@ -72,6 +72,7 @@ class PipelineSettings:
     threshold: float = field(metadata=bounds(at_least=0, at_most=1))
     tries: int = field(metadata=bounds(at_least=1))
     expert_episodes: int = field(metadata=bounds(at_least=1))
+    base_start: str
     test_objects: int = field(metadata=bounds(at_least=1))
     test_experts: bool
     students: List[str] = field(metadata=bounds(choices=SOURCES))
@@ -92,9 +93,10 @@ class PipelineSettings:
 
     def overrides(self, section: str, forced: Mapping[str, Any]) -> Overrides:
         """train.py's arguments: those of `all` and of the section, but the values of `forced` before all."""
-        values: Dict[str, str] = {}
-        for name in ("all", section):
-            values.update(self.sections[name])
+        values, own = dict(self.sections["all"]), self.sections[section]
+        if own.get("objects", values["objects"]) != values["objects"]:
+            values = _without_objects(values)
+        values.update(own)
         values.update({key: hydra_value(value) for key, value in forced.items()})
         return Overrides([f"{key}={value}" for key, value in values.items()])  # in Hydra's words already
 
@@ -127,7 +129,9 @@ def read_settings(argv: Sequence[str]) -> PipelineSettings:
     sections = {s: {key: hydra_value(value) for key, value in values.pop(s).items()} for s in SECTIONS}
     if arguments.value("objects", sections["all"]["objects"]) != sections["all"]["objects"]:
         # what the file says of its own source is not about another
-        sections = {s: {k: v for k, v in rows.items() if not k.startswith("objects.")} for s, rows in sections.items()}
+        sections = {
+            s: rows if "objects" in rows and s != "all" else _without_objects(rows) for s, rows in sections.items()
+        }
     known = _train_keys()
     defaults = dict(values)
     for key, value in given.items():
@@ -147,6 +151,11 @@ def read_settings(argv: Sequence[str]) -> PipelineSettings:
     settings = read_config(PipelineSettings, values, "", spelling=str)
     _check(settings)
     return settings
+
+
+def _without_objects(values: Mapping[str, str]) -> Dict[str, str]:
+    """What is said of one source of objects is not about another."""
+    return {key: value for key, value in values.items() if not key.startswith("objects.")}
 
 
 def _preset(name: str) -> Dict[str, Any]:

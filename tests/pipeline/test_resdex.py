@@ -20,7 +20,7 @@ from runners.pipeline import objects, trainings
 from runners.pipeline.workspace import Workspace
 from runners.policies.checkpoint import Checkpoint
 
-STEPS = ["objects", "test_objects", "codes", "clusters", "expert", "expert", "own", "own", "stage1", "stage2",
+STEPS = ["objects", "test_objects", "codes", "clusters", "start", "expert", "expert", "own", "own", "stage1", "stage2",
          "test_stage1", "test_stage2", "vision_mesh", "test_vision_mesh"]  # fmt: skip
 REPORTED = ("# ResDex with k = 2 experts on 4 objects", "## Success", "## Vision", "## Base experts",
             "test_stage2/gallery.png", "test_vision_mesh/evaluation.md")  # fmt: skip
@@ -169,7 +169,7 @@ def test_killed_after_every_step_and_in_every_training_and_test_it_resumes(whole
         except Killed:
             assert len(kills) == calls
     assert [kind_of(what[6:]) for what in kills if what.startswith("after ")] == STEPS
-    assert sum(what.startswith("training ") for what in kills) == 5
+    assert sum(what.startswith("training ") for what in kills) == 6
     assert sum(what.startswith("test ") for what in kills) == 5
     assert report_of(tmp_path) == report_of(whole)
 
@@ -298,7 +298,10 @@ TESTS = {"test_stage1", "test_stage2", "test_vision_mesh"}
         ("stage2.max_iterations=4", {"stage2", "test_stage2"} | VISION),
         ("stage1.max_iterations=4", HYPER),
         ("base.max_iterations=4", EXPERTS | HYPER),
-        ("seed=3", EXPERTS | HYPER),
+        ("start.max_iterations=4", {"start"} | EXPERTS | HYPER),
+        ("base_start=scratch", EXPERTS | HYPER),
+        ("base_start=base_box", EXPERTS | HYPER),
+        ("seed=3", {"start"} | EXPERTS | HYPER),
         ("expert_episodes=3", {"own"}),
         ("test_objects=2", {"test_objects"} | TESTS),
         ("test.num_episodes=3", TESTS),

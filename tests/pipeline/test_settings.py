@@ -27,7 +27,8 @@ def test_every_preset_composes(name):
     values = yaml.safe_load((CFG_DIR / "pipeline" / f"{name}.yaml").read_text())
     settings = read_settings([f"pipeline={name}"])
     for section, task in TASKS.items():
-        assert load_config(settings.overrides(section, {"task": task})).objects.source == "zoo"
+        source = load_config(settings.overrides(section, {"task": task})).objects.source
+        assert source == ("starter" if section == "start" else "zoo")
     assert {key for key in values if isinstance(values[key], dict)} <= {*SECTIONS, *GROUPED}
     assert settings.students == ["mesh"]
 

@@ -1,19 +1,19 @@
 """ResDex (Sec. 4): k clusters, a base expert on the object nearest to each centre, the hyper-policy's two stages, a
 student that sees."""
 
-from runners.pipeline.experts import BASE, base_experts, experts_table, margin, unreached, zero_shot
+from runners.pipeline.experts import BASE, base_experts, base_lots, experts_table, margin, unreached, zero_shot
 from runners.pipeline.report import Findings
 from runners.pipeline.trainings import LAST, PolicySteps, Training
 
 STAGE_1, STAGE_2 = "ResDexHyper", "ResDexHyperStage2"
-TASKS = {"base": BASE, "stage1": STAGE_1, "stage2": STAGE_2}
+TASKS = {"start": BASE, "base": BASE, "stage1": STAGE_1, "stage2": STAGE_2}
 """Section of the settings -> the task whose trainings read it."""
 
 
 def make(steps: PolicySteps) -> Findings:
     """Go through the method."""
     objects, settings = steps.objects, steps.settings
-    lots = [("base", BASE, settings.k), ("stage1", STAGE_1, 1), ("stage2", STAGE_2, 1)]
+    lots = [*base_lots(steps), ("stage1", STAGE_1, 1), ("stage2", STAGE_2, 1)]
     steps.plan(*lots, *steps.vision_lots)
     experts = base_experts(steps, objects.clusters(settings.k))
 
