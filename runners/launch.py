@@ -18,7 +18,7 @@ from runners.evaluation.run import evaluate_checkpoint
 from runners.learning.monitor import TrainingStopped
 from runners.learning.train import LAST, TrainingResult, train
 from runners.policies.policy import Policy
-from runners.processes import ProcessFailed, run_module
+from resdex_tasks.utils.processes import ProcessFailed, run_module
 from runners.viewer.film import film
 
 VISION = "ResDexVision"

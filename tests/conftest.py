@@ -7,9 +7,10 @@ from hypothesis import settings
 # a test runs on every core already: more threads of torch's, which is not imported yet, only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# how long an example takes says more of the machine than of the code
-settings.register_profile("resdex", deadline=None)
-settings.load_profile("resdex")
+# how long an example takes says more of the machine than of the code; and what passed once passes everywhere
+settings.register_profile("resdex", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)  # HYPOTHESIS_PROFILE=explore: examples that nobody has tried yet
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "resdex"))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from runners.evaluation.rollout import Episodes, play
 from runners.evaluation.summary import schedule, seats
 from runners.policies.checkpoint import Checkpoint
 from runners.policies.policy import Policy
-from runners.processes import run_module
+from resdex_tasks.utils.processes import run_module
 
 
 @dataclass(frozen=True)

@@ -276,7 +276,8 @@ def test_a_value_that_a_key_cannot_have_is_refused_in_one_sentence(key):
 @settings(max_examples=10)
 def test_the_command_line_gives_the_same_sentence(data):
     key = data.draw(st.sampled_from([key for key in SETTABLE if key.path != "checkpoint"]))
-    value = data.draw(st.sampled_from(unfit(key)))
+    any_word = key.kind is str and key.group.spelling is str  # task_name=7 and task_name=true are names, too
+    value = data.draw(st.sampled_from([v for v in unfit(key) if not (any_word and isinstance(v, (int, float)))]))
     with pytest.raises(UserError) as caught:
         load_config([*arguments_of(key.group), f"{key.path}={hydra_value(value)}"])
     name = key.path.split(".")[-1]

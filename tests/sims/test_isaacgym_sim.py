@@ -254,7 +254,7 @@ def test_both_stages_and_the_evaluation_follow_each_other_in_processes_of_their_
 
 
 def test_a_follow_up_that_fails_gives_its_status(tmp_path, monkeypatch):
-    from runners import processes
+    from resdex_tasks.utils import processes
 
     class Failed:
         def __init__(self, command):
