@@ -12,13 +12,13 @@ from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.locks import handed_on, kept
 from resdex_tasks.utils.overrides import Overrides, called_as
 from resdex_tasks.utils.printing import for_a_reader, printable_output, unfailing_output
+from resdex_tasks.utils.processes import ProcessFailed, run_module
 from runners.config import RunConfig, load_config
 from runners.config.catalogue import catalogue
 from runners.evaluation.run import evaluate_checkpoint
 from runners.learning.monitor import TrainingStopped
 from runners.learning.train import LAST, TrainingResult, train
 from runners.policies.policy import Policy
-from resdex_tasks.utils.processes import ProcessFailed, run_module
 from runners.viewer.film import film
 
 VISION = "ResDexVision"

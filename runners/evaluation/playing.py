@@ -11,13 +11,13 @@ from torch import Tensor
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import ObjectSet
 from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.processes import run_module
 from runners.config import RunConfig
 from runners.evaluation.progress import EpisodeProgress
 from runners.evaluation.rollout import Episodes, play
 from runners.evaluation.summary import schedule, seats
 from runners.policies.checkpoint import Checkpoint
 from runners.policies.policy import Policy
-from resdex_tasks.utils.processes import run_module
 
 
 @dataclass(frozen=True)
