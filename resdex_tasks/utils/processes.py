@@ -7,7 +7,7 @@ from typing import Sequence
 
 
 class ProcessFailed(Exception):
-    """It ended with this exit status, another than 0, and has said why."""
+    """It ended with this exit status, another than 0, and has said why. Of a signal it is 128 + the signal's number."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"ended with status {status}")
@@ -29,5 +29,8 @@ def run_module(module: str, arguments: Sequence[str]) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if status < 0:
+        status = 128 - status
+        print(f"error: python -m {module} was ended by a signal: status {status}", file=sys.stderr)
     if status:
         raise ProcessFailed(status)

@@ -1,9 +1,9 @@
 """The episodes of an evaluation: who plays, with which objects, in how many environments, in one process or several."""
 
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
 from torch import Tensor
@@ -46,6 +46,34 @@ class Played:
     episodes: Episodes
     teachers: Optional[Episodes]
     num_envs: int
+    """How many ran at a time, at most."""
+
+    def moved(self, by: int) -> "Played":
+        """The same, the objects counted from `by` on."""
+        return replace(self, index=self.index + by)
+
+    def to_plain(self) -> Dict[str, Any]:
+        """Plain values and tensors."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "Played":
+        """The inverse of `to_plain`."""
+        episodes = {
+            name: None if values[name] is None else Episodes(**values[name]) for name in ("episodes", "teachers")
+        }
+        return cls(**{**values, **episodes})
+
+    @staticmethod
+    def joined(parts: Sequence["Played"]) -> "Played":
+        """All episodes of `parts`, in order."""
+        theirs = [part.teachers for part in parts if part.teachers is not None]
+        return Played(
+            torch.cat([part.index for part in parts]),
+            Episodes.joined([part.episodes for part in parts]),
+            Episodes.joined(theirs) if theirs else None,
+            max(part.num_envs for part in parts),
+        )
 
 
 def evaluation_task(
@@ -103,10 +131,9 @@ def play_all(config: RunConfig, objects: ObjectSet, who: Players, task: Optional
     """
     if task is not None:
         return play_on(config, task, objects, task.sim.object_index.cpu(), who)
-    index = episodes_wanted(config, objects)
     if config.one_scene and len(objects) > config.command.num_envs:
-        return _played_in_parts(config, objects, index, who)
-    return play_wanted(config, objects, index, who)
+        return _played_in_parts(config, objects, who)
+    return play_wanted(config, objects, episodes_wanted(config, objects), who)
 
 
 def play_wanted(config: RunConfig, objects: ObjectSet, index: Tensor, who: Players) -> Played:
@@ -138,26 +165,21 @@ def play_on(config: RunConfig, task: GraspTask, objects: ObjectSet, index: Tenso
     return Played(index, episodes, theirs, task.num_envs)
 
 
-def _played_in_parts(config: RunConfig, objects: ObjectSet, index: Tensor, who: Players) -> Played:
-    """As many objects at a time as there are environments (`evaluation.part`)."""
+def _played_in_parts(config: RunConfig, objects: ObjectSet, who: Players) -> Played:
+    """In the fewest parts of about the same size that have an environment for each of their objects."""
     count = -(-len(objects) // config.command.num_envs)
     size = -(-len(objects) // count)
-    arguments = config.changed({"teacher": "" if who.teacher is None else who.teacher.name}).overrides
+    teacher = "" if who.teacher is None else who.teacher.name
+    arguments = config.changed({"teacher": teacher, "seed": config.command.seed}).overrides
+    assert config.checkpoint is not None  # who is its policy
     parts: List[Played] = []
     with tempfile.TemporaryDirectory() as folder:
         for first in range(0, len(objects), size):
             last, file = min(first + size, len(objects)), str(Path(folder, f"{first}.pth"))
             print(f"objects {first + 1} to {last} of {len(objects)}", flush=True)
-            run_module("runners.evaluation.part", [str(first), str(last), file, *arguments])
-            # a file of this program's own, of a moment ago
-            parts.append(torch.load(file, weights_only=False))
-    theirs = [part.teachers for part in parts if part.teachers is not None]
-    return Played(
-        torch.cat([part.index for part in parts]),
-        Episodes.joined([part.episodes for part in parts]),
-        Episodes.joined(theirs) if theirs else None,
-        config.command.num_envs,
-    )
+            run_module("runners.evaluation.part", [str(first), str(last), config.checkpoint.id, file, *arguments])
+            parts.append(Played.from_plain(torch.load(file, weights_only=True)))
+    return Played.joined(parts)
 
 
 def _teacher_of(checkpoint: Checkpoint, config: RunConfig) -> Optional[Checkpoint]:

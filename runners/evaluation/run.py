@@ -127,7 +127,7 @@ def final_grasps(
 def _print_differences(checkpoint: Checkpoint, config: RunConfig) -> None:
     """Say where the evaluation's task and simulator differ from the training's, objects aside."""
     env, sim = checkpoint.task.get("env", {}), checkpoint.sim
-    sees_points = CLOUD in VIEWS[checkpoint.spec.observation]
+    sees_points = CLOUD in VIEWS.get(checkpoint.spec.observation, ())
     for group, before, now in (("task.env", env, config.plain["task"]["env"]), ("sim", sim, config.plain["sim"])):
         trained, here = flat(before), flat(now)
         for key in sorted({*trained, *here}):

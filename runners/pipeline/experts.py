@@ -6,18 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
 from resdex_tasks.shapes.clusters import Cluster
+from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.tables import markdown_table
+from runners.config import load_config
 from runners.evaluation import tables
 from runners.evaluation.summary import SuccessRow
+from runners.pipeline.objects import SOURCE
 from runners.pipeline.report import Outcome
-from runners.pipeline.settings import PipelineSettings
+from runners.pipeline.settings import SCRATCH, STARTER, PipelineSettings
 from runners.pipeline.trainings import LAST, PolicySteps, Training
 from runners.pipeline.workspace import Artifact
+from runners.policies.checkpoint import first_difference
+from runners.policies.records import PolicySpec
 
 BASE = "ResDexBase"
 """The task of a base policy."""
-STARTER, SCRATCH = "starter", "scratch"
-"""`base_start`: from a policy that lifts the starter's box, trained first, or from nothing; else from a checkpoint."""
 
 
 @dataclass
@@ -45,12 +48,28 @@ def base_lots(steps: PolicySteps) -> List[Tuple[str, str, int]]:
     """For `PolicySteps.plan`.
 
     Raises:
-        UserError: `base_start` names no checkpoint.
+        UserError: the experts cannot begin from what `base_start` says.
     """
-    name = steps.settings.base_start
-    if name not in (STARTER, SCRATCH):
-        steps.read(name)
-    return [*([("start", BASE, 1)] if name == STARTER else []), ("base", BASE, steps.settings.k)]
+    settings, name = steps.settings, steps.settings.base_start
+    expert = _spec(settings, "base")
+    if name == STARTER:
+        start = _spec(settings, "start")
+        different = first_difference(start, expert)
+        if start.observation != expert.observation:
+            different = ("task.env.observation", start.observation, expert.observation)
+        if different is not None:
+            key, theirs, ours = different
+            raise UserError(f"{key} is {theirs} for 'start' and {ours} for 'base': alike, or base_start=scratch")
+        if start.observation != "base" and settings.encoder == SOURCE:
+            raise UserError("encoder=source has no code of the starter's box, which 'start' sees: base_start=scratch")
+    elif name != SCRATCH:
+        steps.read(name).check_fits(expert)
+    return [*([("start", BASE, 1)] if name == STARTER else []), ("base", BASE, settings.k)]
+
+
+def _spec(settings: PipelineSettings, section: str) -> PolicySpec:
+    """Of the policies that a section's trainings make."""
+    return load_config(settings.overrides(section, {"task": BASE})).policy_spec
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,10 @@ def _start(steps: PolicySteps) -> Start:
         return Start()
     if name == STARTER:
         title = "a base policy for the starter's box, from which the base experts begin"
-        (made,) = steps.train(Training("start", title, "start", {"task": BASE}, everything=False))
+        keys: Dict[str, Any] = {"task": BASE}
+        if _spec(steps.settings, "start").observation != "base":
+            keys["objects.codes"] = steps.objects.codes_setting
+        (made,) = steps.train(Training("start", title, "start", keys, everything=False))
         return Start({"weights": str(made / LAST)}, [made])
     return Start({"weights": name}, decides={"start": steps.read(name).id})
 

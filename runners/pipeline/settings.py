@@ -16,6 +16,8 @@ from resdex_tasks.vision.config import SOURCES
 from runners.config import GROUPS
 from runners.pipeline.launchers import LAUNCHERS
 
+STARTER, SCRATCH = "starter", "scratch"
+"""`base_start`: from a policy that lifts the starter's box, trained first, or from nothing; else from a checkpoint."""
 COMMAND = called_as("resdex-pipeline", "python -m runners.pipeline")
 _EXPERTS = ("k", "threshold", "tries", "expert_episodes", "base_start", "start", "base")
 _CURRICULUM = ("curriculum_threshold", "state", "curriculum")
@@ -47,7 +49,7 @@ PIPELINE_KEYS = {
     "follow_up": "",
     "experts": "",
     "stage1": "",
-    "weights": "",
+    "weights": "base_start names what the base experts begin from",
     "teacher": "",
     "multi_gpu": "train.py trains on several GPUs",
     "capture_video": "",
@@ -106,6 +108,8 @@ class PipelineSettings:
         hidden = ("sections", "command", "pipeline", "encoder_training", *LAUNCHING, *others)
         out = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in hidden}
         out.update({f"encoder_training.{key}": value for key, value in self.encoder_training.items()})
+        if self.base_start != STARTER:
+            others.add("start")
         for section in (section for section in SECTIONS if section not in others):
             prefix = "" if section == "all" else f"{section}."
             out.update({f"{prefix}{key}": value for key, value in self.sections[section].items()})
@@ -127,11 +131,12 @@ def read_settings(argv: Sequence[str]) -> PipelineSettings:
     for key, value in (_preset(name) if name != "default" else {}).items():
         values[key] = {**values[key], **value} if isinstance(value, dict) else value
     sections = {s: {key: hydra_value(value) for key, value in values.pop(s).items()} for s in SECTIONS}
-    if arguments.value("objects", sections["all"]["objects"]) != sections["all"]["objects"]:
-        # what the file says of its own source is not about another
-        sections = {
-            s: rows if "objects" in rows and s != "all" else _without_objects(rows) for s, rows in sections.items()
-        }
+    of_all = arguments.value("objects", sections["all"]["objects"])
+    for section, rows in sections.items():
+        written = rows.get("objects", sections["all"]["objects"])
+        chosen = of_all if section == "all" else arguments.value(f"{section}.objects", rows.get("objects", of_all))
+        if chosen != written:
+            sections[section] = _without_objects(rows)
     known = _train_keys()
     defaults = dict(values)
     for key, value in given.items():

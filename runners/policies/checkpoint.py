@@ -147,12 +147,20 @@ class Checkpoint:
             UserError: its observation, network or normalisation is another.
         """
         self.check_sees(spec.observation)
-        theirs, ours = (flat({key: v for key, v in asdict(s).items() if key in _COMPARED}) for s in (self.spec, spec))
-        for key in sorted({*theirs, *ours}):
-            if theirs.get(key) != ours.get(key) and not key.startswith(INITIAL):
-                raise UserError(
-                    f"{self.name} was trained with {key}={theirs.get(key)}, this run has {key}={ours.get(key)}"
-                )
+        different = first_difference(self.spec, spec)
+        if different is not None:
+            key, theirs, ours = different
+            raise UserError(f"{self.name} was trained with {key}={theirs}, this run has {key}={ours}")
+
+
+def first_difference(theirs: PolicySpec, ours: PolicySpec) -> Optional[Tuple[str, Any, Any]]:
+    """A key, and its value in each, because of which the weights of the one cannot go into the network of the other;
+    None: they can."""
+    one, two = (flat({key: v for key, v in asdict(s).items() if key in _COMPARED}) for s in (theirs, ours))
+    for key in sorted({*one, *two}):
+        if one.get(key) != two.get(key) and not key.startswith(INITIAL):
+            return key, one.get(key), two.get(key)
+    return None
 
 
 _NAMES = ("name", "path")
