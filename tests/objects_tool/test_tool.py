@@ -160,7 +160,9 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(command):
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     os.close(writing)
-    assert (process.returncode, process.stderr) == (0, b"")
+    assert process.returncode == 0 and b"Broken pipe" not in process.stderr
+    if sys.version_info >= (3, 10):  # below it, Gym and its robots say what they think as they are imported
+        assert process.stderr == b""
 
 
 def test_the_tool_calls_itself_as_it_was_called(capsys):
