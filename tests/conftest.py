@@ -1,10 +1,12 @@
 import importlib.util
 import os
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Generator
 
 import pytest
 from hypothesis import settings
+
+from resdex_tasks.utils.errors import UserError
 
 # a test runs on every core already: more threads of torch's, which is not imported yet, only wait for each other
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,12 +21,13 @@ NOT_ON_3_8 = {"mujoco.batch": "mujoco", "manifold3d": "manifold3d"}
 """Module that Python 3.8 cannot have -> what an error says that comes of it."""
 
 
-def _skipping_what_cannot_be_here() -> Iterator[None]:
+def _skipping_what_cannot_be_here() -> Generator[None, Any, None]:
     outcome = yield
-    error = outcome.excinfo[1] if outcome.excinfo else None  # type: ignore[attr-defined]
-    for module, named in NOT_ON_3_8.items():
-        if error is not None and named in str(error) and not _installed(module):
-            outcome.force_exception(pytest.skip.Exception(str(error)))  # type: ignore[attr-defined]
+    error = outcome.excinfo[1] if outcome.excinfo else None
+    if isinstance(error, (UserError, ImportError)):  # what is missing; no assertion
+        for module, named in NOT_ON_3_8.items():
+            if named in str(error) and not _installed(module):
+                outcome.force_exception(pytest.skip.Exception(str(error)))
 
 
 def _installed(module: str) -> bool:

@@ -14,7 +14,7 @@ from resdex_tasks.hand.geometry import BodyPoses, body_names
 
 
 def test_the_meshes_at_their_bodies_poses_are_those_that_mujoco_draws():
-    mujoco = pytest.importorskip("mujoco")
+    mujoco = pytest.importorskip("mujoco", minversion="3.17")
     from resdex_tasks.sims import mujoco_scene
 
     xml = mujoco_scene.hand_xml(physics())

@@ -1,10 +1,10 @@
-"""Runs `python train.py ...` inside the test's own process, small enough for one core."""
+"""Runs commands inside the test's own process, small enough for one core."""
 
 import contextlib
 import io
 import os
 from pathlib import Path
-from typing import Dict, NamedTuple
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
 import pytest
 
@@ -86,19 +86,24 @@ class Outcome(NamedTuple):
     err: str
 
 
-def call(folder: Path, *overrides: str) -> Outcome:
-    """`python train.py *overrides` in `folder`: the exit status and what was printed. Skips the test where it wanted an
-    engine that is missing (Python 3.8)."""
+def called(command: Callable[[List[str]], int], folder: Path, arguments: Sequence[str]) -> Outcome:
+    """A command's `main` in `folder`: the exit status and what was printed. Skips the test where it wanted an engine
+    that is missing (Python 3.8)."""
     out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
     os.chdir(str(folder))
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main(list(overrides))
+            status = command(list(arguments))
     finally:
         os.chdir(before)
     if status == 2 and SIMULATORS["mujoco"].needs in err.getvalue():
         pytest.importorskip("mujoco.batch")
     return Outcome(status, out.getvalue(), err.getvalue())
+
+
+def call(folder: Path, *overrides: str) -> Outcome:
+    """`python train.py *overrides` in `folder`."""
+    return called(main, folder, overrides)
 
 
 def train(folder: Path, *overrides: str) -> Path:

@@ -1,12 +1,9 @@
 """Runs `python -m runners.pipeline ...` inside the test's own process, small enough for one core."""
 
-import contextlib
-import io
-import os
 import re
 from pathlib import Path
 
-from helpers.command_line import TINIER, Outcome, files
+from helpers.command_line import TINIER, called, files
 from resdex_tasks.utils.files import write_json
 from runners.evaluation.intervals import Estimate
 from runners.evaluation.summary import EvaluationResult, SuccessRow, Summary
@@ -22,14 +19,7 @@ class Killed(BaseException):
 
 def pipeline(folder, *overrides, settings=TINIER):
     """The pipeline's command in `folder`."""
-    out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
-    os.chdir(str(folder))
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main([*settings, *overrides])
-    finally:
-        os.chdir(before)
-    return Outcome(status, out.getvalue(), err.getvalue())
+    return called(main, folder, [*settings, *overrides])
 
 
 def done(outcome):

@@ -51,7 +51,7 @@ def report(capsys, folder, out, *more):
 
 
 def test_the_page_names_every_file_with_what_happened_to_it_and_needs_no_network(capsys, folder, tmp_path):
-    pytest.importorskip("mujoco")
+    pytest.importorskip("mujoco", minversion="3.17")
     out = tmp_path / "page.html"
     status, printed, err = report(capsys, folder, out, "--episodes", "0", "--wanted", "0")
     assert status == 0, err

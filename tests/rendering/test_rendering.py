@@ -1,6 +1,5 @@
 """Pictures without OpenGL, and the files made of them."""
 
-import mujoco
 import numpy as np
 import pytest
 from PIL import Image, ImageFont
@@ -8,6 +7,8 @@ from PIL import Image, ImageFont
 from resdex_tasks.rendering.images import add_label, fitted, tile, write_gif, write_strip
 from resdex_tasks.rendering.raycast import Camera, _Caster, camera_rays, render
 from resdex_tasks.utils.errors import UserError
+
+mujoco = pytest.importorskip("mujoco", minversion="3.17")
 
 RED = "0.8 0.1 0.1 1"
 SIDE = Camera((1.0, 0.0, 0.5), (0.0, 0.0, 0.5), fov=40)
