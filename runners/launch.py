@@ -35,7 +35,7 @@ USAGE = """\
 {program} --list                what there is to choose from
 
   task=ResDexBase               what to learn (cfg/task): ResDexBase, ResDexHyper (both stages), ResDexHyperStage2,
-                                ResDexVision; the rivals' ResDexState, ResDexSpecialist, ResDexGeneralist
+                                ResDexVision; the rivals': ResDexState and others (--list)
   experts=[FILE,FILE]           the base experts of a hyper-policy; default: the shipped ones
   teacher=FILE                  whom ResDexVision imitates; default: hyper_stage2
   weights=FILE                  a policy to start from

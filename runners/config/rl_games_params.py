@@ -37,6 +37,7 @@ class PpoParams:
     min_lr: float = field(metadata=bounds(above=0))
     max_lr: float = field(metadata=bounds(above=0))
     final_max_lr: float = field(metadata=bounds(above=0))
+    start_sigma: Optional[float] = field(metadata=bounds(above=0))
     gamma: float = field(metadata=bounds(at_least=0, at_most=1))
     tau: float = field(metadata=bounds(at_least=0, at_most=1))
     e_clip: float = field(metadata=bounds(above=0))

@@ -1,4 +1,5 @@
-"""DAgger (Sec. 3.2, A.2): a student that sees a point cloud learns to act as a teacher that sees the state."""
+"""DAgger (Sec. 3.2, A.2): a student that sees a point cloud learns to act as a teacher that sees the state, or as
+teachers that see clouds, too."""
 
 import time
 from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
@@ -6,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple, Union
 import torch
 from torch import Tensor
 
+from resdex_tasks.networks.point_cloud import PointCloudBuilder
 from resdex_tasks.observations import BLOCKS
 from resdex_tasks.utils.threads import simulator_first
 from runners.learning.agent import ResDexAgent
@@ -16,8 +18,8 @@ LARGEST_SAVED = 64 * 2**20
 
 
 class LabelBuffer:
-    """The last `capacity` samples (what the student saw, what the teacher would do, where the object was), the oldest
-    overwritten first."""
+    """The last `capacity` samples (what the student saw, what the teacher would do; where the object was, for a student
+    that learns to tell it), the oldest overwritten first."""
 
     def __init__(self, capacity: int, sizes: Mapping[str, int], device: str) -> None:
         self._columns = {name: torch.zeros(capacity, size, device=device) for name, size in sizes.items()}
@@ -49,8 +51,8 @@ class LabelBuffer:
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         self._added = int(state["added"])
-        for name, column in state["columns"].items():
-            self._columns[name].copy_(column)
+        for name, column in self._columns.items():
+            column.copy_(state["columns"][name])
 
 
 def imitation_error(action: Tensor, label: Tensor) -> Tensor:
@@ -80,7 +82,10 @@ class ResDexDagger(ResDexAgent):
         delta = config["huber_delta"]
         self._huber_delta = 1e9 if delta is None else float(delta)
         self._clamp = bool(config["clamp_labels"])
-        sizes = {"obs": self.obs_shape[0], "label": self.actions_num, "object": 3}
+        self._tells_position = getattr(self.model.a2c_network, "position_layer", None) is not None
+        sizes = {"obs": self.obs_shape[0], "label": self.actions_num}
+        if self._tells_position:
+            sizes["object"] = 3
         self.buffer = LabelBuffer(config["buffer_steps"] * self.num_actors, sizes, self.ppo_device)
         self.by_teacher = torch.zeros(self.num_actors, dtype=torch.bool, device=self.ppo_device)
         self._draw_drivers(torch.ones_like(self.by_teacher))
@@ -122,7 +127,11 @@ class ResDexDagger(ResDexAgent):
 
     def act(self, obs: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
         """What the student does (N, 24), its mean, and where it says that the object is (N, 3), m, if it says so."""
-        return self.model.a2c_network.act(obs)
+        network, obs = self.model.a2c_network, self.model.norm_obs(obs)
+        if isinstance(network, PointCloudBuilder.Network):
+            return network.act(obs)
+        mean, *_ = network({"obs": obs})
+        return mean, None
 
     @torch.no_grad()
     def get_action_values(self, obs: Dict[str, Tensor]) -> Dict[str, Tensor]:
@@ -132,13 +141,14 @@ class ResDexDagger(ResDexAgent):
     @torch.no_grad()
     def collect(self) -> float:
         """`horizon_length` steps; returns the seconds in the simulator."""
-        step_time, position = 0.0, BLOCKS["object_pos"].slice
+        step_time = 0.0
         with simulator_first():
             for _ in range(self.horizon_length):
                 seen, state = self.obs["obs"], self.obs["states"]
                 label = self.teachers(state, self.obs["object_index"], clamp=self._clamp).to(self.ppo_device)
                 action = self.get_action_values(self.obs)["actions"]
-                self.buffer.add(obs=seen, label=label, object=state[:, position])
+                where = {"object": state[:, BLOCKS["object_pos"].slice]} if self._tells_position else {}
+                self.buffer.add(obs=seen, label=label, **where)
                 action = torch.where(self.by_teacher[:, None], label, action)
                 before = time.perf_counter()
                 self.obs, rewards, self.dones, infos = self.env_step(action)

@@ -1,7 +1,7 @@
-"""Distillation of specialists into a generalist that sees the state as they do (UniDexGrasp++, Sec. 4.2): DAgger that
-teaches the critic, too, so that PPO can go on from the generalist."""
+"""Distillation of specialists into a generalist (UniDexGrasp++, Sec. 4.2): DAgger that teaches the critic, too, so that
+PPO can go on from the generalist."""
 
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 import torch
 from torch import Tensor
@@ -43,18 +43,14 @@ def returns(
 
 
 class ResDexDistillation(ResDexDagger):
-    """`ResDexDagger` for rl_games' own actor-critic. Beside the actor's imitation, every gradient step moves the critic
-    to the `returns` of the iteration's steps."""
+    """`ResDexDagger` for an actor-critic. Beside the actor's imitation, every gradient step moves the critic to the
+    `returns` of the iteration's steps."""
 
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
         super().__init__(base_name, params)
         self._rollout: List[_Seen] = []
         self._values = (torch.empty(0), torch.empty(0))
         """(T N, size) what was seen in the last iteration, and (T N, 1) its returns as the critic learns them."""
-
-    def act(self, obs: Tensor) -> Tuple[Tensor, Optional[Tensor]]:
-        mean, *_ = self.model.a2c_network({"obs": self.model.norm_obs(obs)})
-        return mean, None
 
     def env_step(self, actions: Tensor) -> Any:
         """A step, which is also kept for the critic."""

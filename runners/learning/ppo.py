@@ -1,15 +1,18 @@
 """The method's PPO: rl_games' agent with the little that it lacks."""
 
+import math
 from typing import Any, Dict
 
 from runners.learning.agent import ResDexAgent
+from runners.policies.checkpoint import Checkpoint
 
 
 class ResDexPPO(ResDexAgent):
     """PPO whose learning rate is steered by the KL against the policy of the rollout, as in the method's code.
 
     rl_games measures it against the previous mini-epoch. The learning rate has a floor `min_lr` and a ceiling `max_lr`,
-    which may fall, in the second half of the training, to `final_max_lr`.
+    which may fall, in the second half of the training, to `final_max_lr`. What starts from another policy's weights
+    explores with the noise `start_sigma`, where that is given: a policy that learned by imitation knows none.
     """
 
     def __init__(self, base_name: str, params: Dict[str, Any]) -> None:
@@ -27,3 +30,9 @@ class ResDexPPO(ResDexAgent):
         self.scheduler.max_lr = self._max_lr * (self._final_max_lr / self._max_lr) ** decay
         self.last_lr = min(self.last_lr, self.scheduler.max_lr)
         return epoch
+
+    def start_from(self, checkpoint: Checkpoint) -> None:
+        super().start_from(checkpoint)
+        noise = self.config.get("start_sigma")
+        if noise is not None:
+            self.model.a2c_network.sigma.data.fill_(math.log(float(noise)))

@@ -131,7 +131,8 @@ def _make_task(config: RunConfig, objects: ObjectSet, seed: int, start: WarmStar
         remedy = "" if config.one_scene else "task.env.objectSampling=random draws one at every reset"
         check_room(config.command.num_envs, objects, remedy)
     views = [view for view in (config.task.env.observation, start.teachers_see) if view is not None]
-    return config.make_task(objects, seed=seed, groups=[group for view in views for group in VIEWS[view]])
+    groups = dict.fromkeys(group for view in views for group in VIEWS[view])
+    return config.make_task(objects, seed=seed, groups=list(groups))
 
 
 def build_agent(

@@ -6,6 +6,7 @@ from typing import Any, Dict, Optional, Tuple
 
 import yaml
 
+from resdex_tasks.observations import CLOUD, VIEWS
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.overrides import shell_argument
 from resdex_tasks.utils.paths import CHECKPOINT_DIR, SHIPPED
@@ -14,8 +15,6 @@ from runners.policies.checkpoint import Checkpoint, PolicySpec
 from runners.policies.experts import ExpertBundle, stack_experts
 
 SHIPPED_STAGE1 = "hyper_stage1"
-TEACHERS_SEE = ("base", "full")
-"""A teacher knows the state: it has no eyes."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,12 @@ def find_teachers(config: RunConfig) -> Tuple[Checkpoint, ...]:
         raise UserError("teacher names no checkpoint; a student imitates one, or several")
     for teacher in teachers:
         view = teacher.spec.observation
-        if view not in TEACHERS_SEE:
-            raise UserError(
-                f"teacher={teacher.name} holds a '{view}' policy; a teacher sees {' or '.join(TEACHERS_SEE)}"
-            )
         teacher.check_sees(view)
+        if config.params["network"].get("cloud", {}).get("objectPosition") and CLOUD in VIEWS[view]:
+            raise UserError(
+                f"teacher={teacher.name} sees no more than its student, who cannot learn from it where the object is: "
+                "train.params.network.cloud.objectPosition=false"
+            )
         if view != teachers[0].spec.observation:
             raise UserError(
                 f"teacher={teacher.name} sees '{view}', {teachers[0].name} '{teachers[0].spec.observation}'; all "

@@ -66,15 +66,15 @@ class Budget:
         self._lots.pop(0)
 
 
-def with_share(lots: Sequence[Lot], section: str, share: Optional[float]) -> List[Lot]:
-    """The lots, with the lengths of a section's changed so that they are this share of all; None: as they are."""
-    others = sum(lot.steps for lot in lots if lot.section != section)
-    own = sum(lot.steps for lot in lots if lot.section == section)
+def with_share(lots: Sequence[Lot], sections: Sequence[str], share: Optional[float]) -> List[Lot]:
+    """The lots, with the lengths of some sections' changed so that these are this share of all; None: as they are."""
+    others = sum(lot.steps for lot in lots if lot.section not in sections)
+    own = sum(lot.steps for lot in lots if lot.section in sections)
     if share is None or not own or not others:
         return list(lots)
     factor = Fraction(share).limit_denominator(1000)
     factor = factor / (1 - factor) * others / own
-    return [replace(lot, iterations=lot.iterations * factor) if lot.section == section else lot for lot in lots]
+    return [replace(lot, iterations=lot.iterations * factor) if lot.section in sections else lot for lot in lots]
 
 
 def _shares(left: int, lots: Sequence[Lot]) -> List[int]:

@@ -12,11 +12,11 @@ from runners.pipeline.methods import method_of
 from runners.pipeline.objects import ObjectSteps
 from runners.pipeline.report import pipeline_report, results
 from runners.pipeline.settings import PipelineSettings
-from runners.pipeline.trainings import PolicySteps
+from runners.pipeline.trainings import TEST, VISION, PolicySteps
 from runners.pipeline.workspace import Workspace
 
 REPORT, RESULTS = "report.md", "results.json"
-TESTED = {"vision": "ResDexVision", "test": "ResDexHyperStage2"}
+TESTED = {"vision": VISION, "test": TEST}
 """Section of the settings -> its task, in every method."""
 
 

@@ -25,16 +25,19 @@ METHODS = {
     "resdex": (*_EXPERTS, "stage1", "stage2"),
     "unidexgrasp": (*_CURRICULUM, "curriculum_categories"),
     "unidexgrasp_pp": (
-        *(*_CURRICULUM, "curriculum_sizes"), "specialists", "rounds", "saturation", "specialist", "generalist"
+        *(*_CURRICULUM, "curriculum_sizes"), "specialists", "specialist_objects", "rounds", "vision_rounds",
+        *("saturation", "specialist", "generalist", "vision_specialist", "vision_generalist"),
     ),
     "ppo": ("state",),
     "base": _EXPERTS,
 }  # fmt: skip
 """Modules of `methods/` -> the settings and sections that not all methods read: those that this one does."""
+SEEING = ("vision", "vision_specialist", "vision_generalist")
 SECTIONS = (
-    "all", "start", "base", "stage1", "stage2", "state", "curriculum", "specialist", "generalist", "vision", "test"
+    "all", "start", "base", "stage1", "stage2", "state", "curriculum", "specialist", "generalist", *SEEING, "test"
 )  # fmt: skip
-"""train.py's keys for every training and test, and for one kind of them."""
+"""train.py's keys for every training and test, and for one kind of them: `SEEING` those of policies that see."""
+ALL, FAILED, HELD = "all", "failed", "held"
 GROUPED = ("encoder_training", "submitit")
 """Settings that are mappings: GROUP.KEY=VALUE."""
 LAUNCHING = ("launcher", "jobs", "retries", "submitit")
@@ -82,7 +85,9 @@ class PipelineSettings:
     curriculum_categories: int = field(metadata=bounds(at_least=1))
     curriculum_sizes: List[int] = field(metadata=bounds(at_least=1, filled=True))
     specialists: int = field(metadata=bounds(at_least=1))
+    specialist_objects: str = field(metadata=bounds(choices=(ALL, FAILED, HELD)))
     rounds: int = field(metadata=bounds(at_least=0))
+    vision_rounds: int = field(metadata=bounds(at_least=0))
     saturation: float = field(metadata=bounds(at_least=0, at_most=1))
     launcher: str = field(metadata=bounds(choices=LAUNCHERS))
     jobs: Optional[int] = field(metadata=bounds(at_least=1))

@@ -61,7 +61,7 @@ def stage_tests(steps: PolicySteps, policies: Sequence[Artifact], name: str) -> 
     for i, policy in enumerate(policies):
         last = i == len(policies) - 1
         if last or steps.settings.test_experts:
-            tests[name if last else f"{name}, stage {i + 1}"] = steps.test(policy, f"test_{policy.name}")
+            tests[name if last else f"{name}, stage {i + 1}"] = steps.test(policy)
     return tests
 
 

@@ -18,10 +18,13 @@ from runners.pipeline.budget import Budget, Lot, with_share
 from runners.pipeline.launchers import Job, make_launcher
 from runners.pipeline.objects import ObjectSteps
 from runners.pipeline.report import Outcome, Trained
+from runners.pipeline.settings import SEEING
 from runners.pipeline.workspace import Artifact, Step, clear_all_but_record, made_by, with_file_hashes
 from runners.policies.checkpoint import Checkpoint, CheckpointReader
 
 LAST = "nn/last.pth"
+VISION, TEST = "ResDexVision", "ResDexHyperStage2"
+"""The tasks of tests: of policies that see, and of those that know the state."""
 JOBS = "jobs"
 """Folder of what the launchers write."""
 SHARED = ("task", "sim", "objects", "seed", "num_envs")
@@ -84,7 +87,7 @@ class PolicySteps:
             params = config.params["config"]
             per_iteration = config.command.num_envs * params["horizon_length"]
             planned.append(Lot(section, count, per_iteration, params["max_epochs"]))
-        self.budget = Budget(self.settings.budget, with_share(planned, "vision", self.settings.vision_share))
+        self.budget = Budget(self.settings.budget, with_share(planned, SEEING, self.settings.vision_share))
 
     def skip(self, lots: Sequence[Tuple[str, str, int]]) -> None:
         """The next lots of the plan are not needed: what they would have taken is for those after them."""
@@ -142,15 +145,21 @@ class PolicySteps:
 
     # Tests
 
-    def test(self, policy: Artifact, name: str, more: Mapping[str, Any] = NO_KEYS) -> Outcome:
-        """A policy on the test objects of every split. All policies meet the same starts."""
+    def test(self, policy: Artifact, name: Optional[str] = None, more: Mapping[str, Any] = NO_KEYS) -> Outcome:
+        """A policy on the test objects of every split. All policies meet the same starts.
+
+        Args:
+            name: of the step; None: after the policy.
+            more: of train.py's keys.
+        """
         objects = self.objects
-        forced: Dict[str, Any] = {"task": "ResDexHyperStage2", "objects.codes": objects.codes_setting, **more}
+        forced: Dict[str, Any] = {"task": TEST, "objects.codes": objects.codes_setting, **more}
         if not any(key.startswith("objects") for key in self.settings.sections["test"]):
             forced.update(objects.only([name for chosen in objects.tested_on.values() for name in chosen]))
             if objects.config.source == "zoo":
                 forced["objects.split"] = "all"
-        return self.evaluate(name, f"test of {policy.name} on every split", policy, forced, [objects.testing])
+        title = f"test of {policy.name} on every split"
+        return self.evaluate(name or f"test_{policy.name}", title, policy, forced, [objects.testing])
 
     def evaluate(
         self, name: str, title: str, policy: Artifact, forced: Mapping[str, Any], inputs: Sequence[Artifact] = ()
@@ -171,45 +180,53 @@ class PolicySteps:
 
     # The vision policy (Sec. 3.2, A.2), the same for every method
 
-    @property
-    def vision_lots(self) -> List[Tuple[str, str, int]]:
+    def vision_lots(self, task: str = VISION) -> List[Tuple[str, str, int]]:
         """For `plan`: a student for each source of clouds, where there are any."""
         students = len(self.settings.students)
-        return [("vision", "ResDexVision", students)] if students else []
+        return [("vision", task, students)] if students else []
 
-    def students(self, method: str, teachers: Sequence[Artifact], beside: Artifact) -> Dict[str, Outcome]:
+    def students(
+        self, method: str, teachers: Sequence[Artifact], beside: Artifact, task: str = VISION
+    ) -> Dict[str, Outcome]:
         """Policies that see clouds and imitate the teachers, tested.
 
         Args:
             method: its name in tables.
             teachers: several: each teaches the objects that it was trained on.
             beside: the policy that knows the state, which plays the students' episodes too.
+            task: of the trainings.
         """
         codes = self.objects.codes_setting
         names = [str(teacher / LAST) for teacher in teachers]
-        common = {"task": "ResDexVision", "objects.codes": codes}
-        sources = {source: {**common, "task.env.vision.source": source} for source in self.settings.students}
+        sources = {source: {"task.env.vision.source": source} for source in self.settings.students}
         if not sources:
             return {}
         by = ", ".join(teacher.name for teacher in teachers)
+        common = {"task": task, "objects.codes": codes, "teacher": names[0] if len(names) == 1 else names}
         students = self.train(
             *(
                 Training(
                     f"vision_{source}",
                     f"the vision policy, {source} clouds, from {by}",
                     "vision",
-                    {**keys, "teacher": names[0] if len(names) == 1 else names},
+                    {**common, **keys},
                     teachers,
                 )
                 for source, keys in sources.items()
             )
         )
         return {
-            f"{method}, vision ({source} clouds)": self.test(
-                student, f"test_{student.name}", {**keys, "teacher": str(beside / LAST)}
-            )
+            f"{method}, vision ({source} clouds)": self.test_student(student, beside, keys)
             for student, (source, keys) in zip(students, sources.items())
         }
+
+    def test_student(self, student: Artifact, beside: Artifact, keys: Mapping[str, Any]) -> Outcome:
+        """See `students`.
+
+        Args:
+            keys: what it sees.
+        """
+        return self.test(student, more={"task": VISION, **keys, "teacher": str(beside / LAST)})
 
 
 def train_or_resume(config: RunConfig, folder: Path, set_of: Callable[[ObjectsConfig], ObjectSet]) -> None:

@@ -37,8 +37,9 @@ def what(checkpoint: Checkpoint) -> str:
     if CLOUD in spec.observation_layout:
         cloud = spec.observation_layout[CLOUD]
         seen = f"{sees - cloud} numbers and {cloud // 3} points ({_vision_source(checkpoint)} clouds)"
-        teacher = checkpoint.made_by.teacher.get("name", "a teacher")
-        return f"vision policy, imitates {teacher}: sees {seen}"
+        teacher = checkpoint.made_by.teacher.get("name")
+        learned = "by PPO" if teacher is None else f"imitates {teacher}"
+        return f"vision policy, {learned}: sees {seen}"
     if "object_code" in spec.observation_layout:
         return f"policy without experts: sees the state, {sees} numbers"
     return f"base expert: sees no shape, {sees} numbers"

@@ -1,6 +1,7 @@
-"""The teachers of a student: one for everything, or each for the objects that it was trained on."""
+"""The teachers of a student: one for everything, or each for the objects that it was trained on. Where several were,
+the one that knows the fewest others: a specialist goes before the generalist that it came from."""
 
-from typing import List, Sequence, Union
+from typing import AbstractSet, List, Sequence, Union
 
 import torch
 from torch import Tensor
@@ -46,17 +47,24 @@ def load_teachers(
         objects: names of the objects that will be taught.
 
     Raises:
-        UserError: there are several, and an object was met by none of them, or by two.
+        UserError: there are several, and an object was met by none of them, or by two that met as many.
     """
     owners = torch.zeros(len(objects), dtype=torch.int64)
     if len(checkpoints) > 1:
         met = [set(checkpoint.objects) for checkpoint in checkpoints]
-        for i, name in enumerate(objects):
-            of = [j for j, names in enumerate(met) if name in names]
-            if len(of) != 1:
-                what = f"{len(of)} of the {len(checkpoints)} teachers were" if of else "none of the teachers was"
-                raise UserError(
-                    f"{what} trained on object '{name}'; of several teachers, each teaches objects of its own"
-                )
-            owners[i] = of[0]
+        owners = torch.tensor([_owner(name, met) for name in objects], dtype=torch.int64)
     return Teachers([Policy.load(checkpoint, device) for checkpoint in checkpoints], owners)
+
+
+def _owner(name: str, met: Sequence[AbstractSet[str]]) -> int:
+    """Which teacher teaches an object: of those that met it, the one that met the fewest others."""
+    by_count = sorted((len(names), i) for i, names in enumerate(met) if name in names)
+    if not by_count:
+        raise UserError(f"none of the {len(met)} teachers was trained on object '{name}'")
+    alike = [count for count, _ in by_count].count(by_count[0][0])
+    if alike > 1:
+        raise UserError(
+            f"{alike} of the {len(met)} teachers were trained on object '{name}' and as many others; of several "
+            "teachers, the one with the fewest objects teaches each"
+        )
+    return by_count[0][1]

@@ -514,7 +514,6 @@ def checkpoints(tmp_path_factory):
 @pytest.mark.parametrize(
     "overrides, culprits",
     [
-        (["teacher=student.pth"], ("teacher=student.pth holds a 'vision' policy", "base or full")),
         (["teacher=swapped.pth"], ("swapped.pth sees fingertips, joint_pos", "here a 'base' policy sees")),
         (["teacher=nowhere.pth"], ("no checkpoint nowhere.pth", "hyper_stage2")),
         (["teacher=hyper_stage2"], ("1 of 1 objects have no shape code", "objects.codes=shipped")),

@@ -1,10 +1,10 @@
-"""Distillation in state space: several teachers, each for its objects, and a student whose critic learns, too."""
+"""Distillation: several teachers, each for its objects, and a student whose critic learns, too."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from helpers.command_line import TINY, assert_one_sentence, call, train
+from helpers.command_line import STUDENT, TINY, assert_one_sentence, call, train
 from helpers.equality import PROGRESS, assert_equal
 from helpers.policies import base_spec, checkpoint_of
 
@@ -71,6 +71,12 @@ def test_each_teacher_is_asked_about_the_objects_that_it_met():
     assert actions[:, 0].tolist() == [-0.5, 0.5, 0.5, -0.5] and actions.shape == (4, 24)
 
 
+def test_a_specialist_goes_before_the_generalist_that_met_all():
+    generalist = replace(specialist("box"), objects=("box", "mug", "can"))
+    teachers = load_teachers([generalist, specialist("mug")], ["mug", "box", "can"], "cpu")
+    assert teachers(torch.randn(3, 227), torch.tensor([0, 1, 2]))[:, 0].tolist() == [-0.5, 0.5, 0.5]
+
+
 def test_a_single_teacher_is_asked_about_everything():
     teachers = load_teachers([specialist("box")], ["mug", "box"], "cpu")
     assert teachers(torch.randn(2, 227), torch.tensor([0, 1])).unique().tolist() == [0.5]
@@ -80,8 +86,8 @@ def test_a_single_teacher_is_asked_about_everything():
 @pytest.mark.parametrize(
     "overrides, culprits",
     [
-        (("objects.names=[box,mug,can]",), ["none of the teachers", "'can'"]),
-        (("teacher=[box.pth,mug.pth,mug.pth]",), ["2 of the 3 teachers", "'mug'"]),
+        (("objects.names=[box,mug,can]",), ["none of the 2 teachers", "'can'"]),
+        (("teacher=[box.pth,mug.pth,mug.pth]",), ["2 of the 3 teachers", "'mug'", "as many others"]),
         (("teacher=[box.pth,base_box]",), ["base_box sees 'base'", "box.pth 'full'"]),
         (("teacher=[]",), ["teacher names no checkpoint"]),
         (("weights=base_box",), ["base_box", "full"]),
@@ -152,3 +158,57 @@ def test_resumed_equals_uninterrupted(folder):
     assert_equal(last_of(run).weights, straight.weights, "weights")
     for key in (*PROGRESS, "own"):
         assert_equal(last_of(run).training[key], straight.training[key], key)
+
+
+# Policies that see
+
+SEEING = (*STUDENT[1:], "objects.names=[box,mug]")
+
+
+def seeing(*objects):
+    """The arguments of a training of a policy that sees these objects."""
+    kept = [setting for setting in STUDENT[1:] if "updates" not in setting and "steps" not in setting]
+    return (*kept, "teacher=''", f"objects.names=[{','.join(objects)}]")
+
+
+@pytest.fixture
+def seen(folder):
+    """With a generalist that sees, of one teacher, and a specialist by PPO from its weights, for the mug."""
+    train(folder, "task=ResDexVisionGeneralist", *SEEING, "experiment=first")
+    weights = "weights=runs/first/nn/last.pth"
+    train(folder, "task=ResDexVisionSpecialist", *seeing("mug"), weights, "experiment=mug")
+    return folder / "runs"
+
+
+@trains
+def test_what_sees_goes_on_by_ppo_and_explores_anew(seen):
+    first, mug = last_of(seen / "first"), last_of(seen / "mug")
+    assert first.spec == mug.spec and mug.objects == ("mug",) and not mug.made_by.teacher
+    changed = {name for name, value in first.weights.items() if not torch.equal(mug.weights[name], value)}
+    for layer in ("mu.weight", "value.weight", "encoder.point_layers.0.weight", "statistics.running_mean"):
+        assert f"a2c_network.{layer}" in changed, layer
+    assert first.weights["a2c_network.sigma"].unique().tolist() == [0.0], "imitation leaves it as it was"
+    assert mug.weights["a2c_network.sigma"].exp() == pytest.approx(0.25, rel=0.05)
+
+
+@trains
+def test_what_sees_learns_from_what_sees(seen):
+    """The specialist for its object, the generalist that it came from for the other; labels to the bit."""
+    teachers = "teacher=[runs/first/nn/last.pth,runs/mug/nn/last.pth]"
+    weights = "weights=runs/first/nn/last.pth"
+    run = train(seen.parent, "task=ResDexVisionGeneralist", *SEEING, teachers, weights, "experiment=second")
+    second = last_of(run.parent / "second")
+    assert second.made_by.teacher["count"] == 2 and second.spec == last_of(seen / "first").spec
+    columns = second.training["own"]["buffer"]["columns"]
+    assert set(columns) == {"obs", "label"}, "where the object is, it neither learns nor knows"
+    said = torch.stack([Policy.load(seen / of / "nn" / "last.pth")(columns["obs"]).action for of in ("first", "mug")])
+    errors = (said - columns["label"]).abs().amax(dim=2)
+    assert (errors < 1e-6).any(dim=0).all()
+    assert all((own < 1e-6).any() for own in errors), "each is asked"
+
+
+@trains
+def test_who_sees_no_more_cannot_say_where_the_object_is(seen):
+    position = "train.params.network.cloud.objectPosition=true"
+    outcome = call(seen.parent, *TINY, "task=ResDexVision", *SEEING, "teacher=runs/first/nn/last.pth", position)
+    assert_one_sentence(outcome, "runs/first/nn/last.pth", "objectPosition=false")

@@ -1,7 +1,9 @@
 """The rival methods from objects to report: a curriculum, specialists, a distilled generalist."""
 
 import re
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 from helpers.command_line import TINIER, assert_one_sentence
@@ -9,14 +11,18 @@ from helpers.pipelines import Killed, done, pipeline, replace_work, report_of
 
 from resdex_tasks.shapes.clusters import read_clusters
 from resdex_tasks.shapes.codes import read_codes
-from resdex_tasks.utils.files import read_json
+from resdex_tasks.utils.files import read_json, write_json
+from resdex_tasks.utils.overrides import read_overrides
 from runners.evaluation import gallery
 from runners.learning.agent import ResDexAgent
 from runners.pipeline import trainings
 from runners.pipeline.workspace import Workspace
 from runners.policies.checkpoint import Checkpoint
 
-RIVAL = (*TINIER, "generalist.train.params.config.updates=2", "curriculum_sizes=[1,2]")
+RIVAL = (
+    *TINIER, "generalist.train.params.config.updates=2", "vision_generalist.train.params.config.updates=2",
+    "curriculum_sizes=[1,2]",
+)  # fmt: skip
 PP = "method=unidexgrasp_pp"
 
 
@@ -49,9 +55,10 @@ def pp(tmp_path_factory):
 @pytest.mark.slow
 def test_unidexgrasp_pp_goes_from_curriculum_to_a_student(pp):
     steps = ["curriculum_1", "curriculum_2", "curriculum_3", "specialist_1_1", "specialist_1_2", "generalist_2"]
-    assert [row["name"] for row in read_json(pp / "made" / "results.json")["trained"]] == [*steps, "vision_mesh"]
+    sees = ["vision_mesh", *(f"vision_mesh_{name}" for name in steps[3:])]
+    assert [row["name"] for row in read_json(pp / "made" / "results.json")["trained"]] == [*steps, *sees]
     text = report_of(pp)
-    for words in ("## Curriculum", "## Specialists", "generalist 1", "generalist 2", "vision (mesh clouds)", "336"):
+    for words in ("## Curriculum", "## Specialists", "generalist 2", "(mesh clouds)", "(mesh clouds), round 1", "480"):
         assert words in text
 
 
@@ -68,23 +75,76 @@ def test_specialists_start_from_the_generalist_and_meet_their_cluster_alone(pp):
     clusters = read_clusters(pp / "made" / "clusters" / "clusters.yaml")
     assert clusters.encoder == read_codes(pp / "made" / "codes" / "codes.npz").encoder
     said = (pp / "out.txt").read_text()
-    for number, group in enumerate(clusters.clusters, 1):
-        assert list(last(pp, f"specialist_1_{number}").objects) == sorted(group.ranking)
-        part = said.split(f"[specialist_1_{number}]")[1].split("\n[")[0]
-        assert "starts from the weights of made/curriculum_3/nn/last.pth" in part
+    for line, generalist in (("", "curriculum_3"), ("vision_mesh_", "vision_mesh")):
+        for number, group in enumerate(clusters.clusters, 1):
+            name = f"{line}specialist_1_{number}"
+            assert list(last(pp, name).objects) == sorted(group.ranking)
+            part = said.split(f"[{name}]")[1].split("\n[")[0]
+            assert f"starts from the weights of made/{generalist}/nn/last.pth" in part
 
 
 @pytest.mark.slow
-def test_the_generalist_imitates_the_specialists_each_on_its_objects(pp):
-    generalist = last(pp, "generalist_2")
-    specialists = [last(pp, f"specialist_1_{i}") for i in (1, 2)]
+@pytest.mark.parametrize("line, sees", [("", "full"), ("vision_mesh_", "vision")])
+def test_the_generalist_imitates_the_specialists_each_on_its_objects(pp, line, sees):
+    generalist = last(pp, f"{line}generalist_2")
+    specialists = [last(pp, f"{line}specialist_1_{i}") for i in (1, 2)]
     assert generalist.made_by.teacher["id"] == "+".join(s.id for s in specialists)
     assert sorted(generalist.objects) == sorted(name for s in specialists for name in s.objects)
-    assert generalist.spec == specialists[0].spec
-    student = last(pp, "vision_mesh")
-    assert student.made_by.teacher["id"] == generalist.made_by.teacher["id"], (
-        "of the specialists, not of the generalist"
-    )
+    assert generalist.spec == specialists[0].spec and generalist.spec.observation == sees
+
+
+@pytest.mark.slow
+def test_the_first_that_sees_imitates_the_specialists_not_the_generalist(pp):
+    assert last(pp, "vision_mesh").made_by.teacher["id"] == last(pp, "generalist_2").made_by.teacher["id"]
+
+
+def held_by_the_tests(monkeypatch, *names):
+    """Let every evaluation find that these objects are held."""
+    evaluate = trainings.evaluate_checkpoint
+
+    def with_rows(config, objects):
+        evaluate(config, objects)
+        path = Path(config.command.runs_dir) / config.command.experiment / "evaluation.json"
+        content = read_json(path)
+        row = content["summary"]["all"]
+        for name in objects.names:
+            rate = {**row["success_at_end"], "value": float(name in names)}
+            content["summary"]["objects"].append({**row, "name": name, "success_at_end": rate})
+        write_json(path, content)
+
+    monkeypatch.setattr(trainings, "evaluate_checkpoint", with_rows)
+
+
+def settings_of(folder, step, key):
+    command = read_json(folder / "made" / step / "step.json")["about"]["command"]
+    return read_overrides(shlex.split(command)[2:]).value(key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["failed", "held"])
+def test_specialists_for_what_the_generalist_fails_or_holds(tmp_path, work, monkeypatch, which):
+    """One object is held, three fail. The generalist itself teaches those that no specialist has met."""
+    assert pipeline(tmp_path, PP, "rounds=0", "students=[]", settings=RIVAL).status == 0
+    names = [row["name"] for row in read_json(tmp_path / "made" / "objects" / "objects.json")["objects"]]
+    held_by_the_tests(monkeypatch, names[1])
+    outcome = pipeline(tmp_path, PP, f"specialist_objects={which}", settings=RIVAL)
+    assert outcome.status == 0, outcome.err
+    for line, generalist in (("", "curriculum_3"), ("vision_mesh_", "vision_mesh")):
+        specialists = sorted(path.name for path in (tmp_path / "made").glob(f"{line}specialist_*"))
+        met = [name for of in specialists for name in settings_of(tmp_path, of, "objects.names")]
+        expected = [names[1]] if which == "held" else [name for name in names if name != names[1]]
+        assert sorted(met) == sorted(expected)
+        teachers = settings_of(tmp_path, f"{line}generalist_2", "teacher")
+        assert [Path(path).parts[-3] for path in teachers] == [*specialists, generalist]
+
+
+@pytest.mark.slow
+def test_where_nothing_fails_there_are_no_specialists(tmp_path, work, monkeypatch):
+    held_by_the_tests(monkeypatch, "everything")
+    outcome = pipeline(tmp_path, PP, "specialist_objects=held", "budget=2000", settings=RIVAL)
+    assert outcome.status == 0, outcome.err
+    assert not list((tmp_path / "made").glob("*specialist*"))
+    assert iterations(tmp_path, "vision_mesh") == 2000 // 16 // 4, "a round that sees was still to come"
 
 
 @pytest.mark.slow
@@ -161,8 +221,9 @@ def test_rounds_end_where_the_generalist_gains_nothing(tmp_path, work):
     """The stand-ins succeed as often after as before: no second round is begun, and its steps are for the student."""
     assert pipeline(tmp_path, PP, "rounds=2", "budget=2000", settings=RIVAL).status == 0
     assert not list((tmp_path / "made").glob("*_2_*"))
-    # a stand-in takes no steps: the student gets all
-    assert iterations(tmp_path, "vision_mesh") == 2000 // 16
+    # a stand-in takes no steps: those that see get all
+    assert iterations(tmp_path, "vision_mesh") == 2000 // 16 // 4
+    assert iterations(tmp_path, "vision_mesh_generalist_2") == 2000 // 16
 
 
 @pytest.mark.slow

@@ -10,8 +10,8 @@ TASKS = {"state": STATE}
 
 def make(steps: PolicySteps) -> Findings:
     """Go through the method."""
-    steps.plan(("state", STATE, 1), *steps.vision_lots)
+    steps.plan(("state", STATE, 1), *steps.vision_lots())
     keys = {"task": STATE, "objects.codes": steps.objects.codes_setting}
     (policy,) = steps.train(Training("state", "PPO on all objects", "state", keys))
-    tests = {"PPO": steps.test(policy, "test_state")}
+    tests = {"PPO": steps.test(policy)}
     return Findings("Plain multi-task PPO", tests, steps.students("PPO", [policy], policy))

@@ -14,7 +14,7 @@ def make(steps: PolicySteps) -> Findings:
     """Go through the method."""
     objects, settings = steps.objects, steps.settings
     lots = [*base_lots(steps), ("stage1", STAGE_1, 1), ("stage2", STAGE_2, 1)]
-    steps.plan(*lots, *steps.vision_lots)
+    steps.plan(*lots, *steps.vision_lots())
     experts = base_experts(steps, objects.clusters(settings.k))
 
     hyper = {"objects.codes": objects.codes_setting}
@@ -27,8 +27,8 @@ def make(steps: PolicySteps) -> Findings:
     (stage2,) = steps.train(Training("stage2", title, "stage2", loosened, [stage1]))
 
     tests = zero_shot(steps, experts) if settings.test_experts else {}
-    tests["ResDex, stage 1"] = steps.test(stage1, "test_stage1")
-    tests["ResDex, stage 2"] = steps.test(stage2, "test_stage2")
+    tests["ResDex, stage 1"] = steps.test(stage1)
+    tests["ResDex, stage 2"] = steps.test(stage2)
     return Findings(
         title=f"ResDex with k = {settings.k} experts",
         tests=tests,

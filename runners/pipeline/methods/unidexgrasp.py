@@ -20,7 +20,7 @@ def make(steps: PolicySteps) -> Findings:
     settings, objects = steps.settings, steps.objects
     drawn = {"categories": settings.curriculum_categories, "seed": settings.cluster_seed}
     stages = admitted(steps, lambda: object_curriculum(objects.trained_on, **drawn), drawn, [objects.training])
-    steps.plan(*curriculum_lots(stages, STATE), *steps.vision_lots)
+    steps.plan(*curriculum_lots(stages, STATE), *steps.vision_lots())
     policies = train_curriculum(steps, stages, STATE)
     return Findings(
         title=f"UniDexGrasp, an object curriculum of {len(stages)} stages,",
