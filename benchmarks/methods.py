@@ -24,7 +24,7 @@ from runners.evaluation.tables import DEFINITIONS, Results, success_table
 METHODS: Dict[str, Tuple[str, List[str]]] = {
     "resdex": ("ResDex", ["k=1"]),
     "unidexgrasp": ("UniDexGrasp", []),
-    "unidexgrasp_pp": ("UniDexGrasp++", ["specialists=4", "rounds=1"]),
+    "unidexgrasp_pp": ("UniDexGrasp++", ["specialists=4", "rounds=1", "vision_rounds=0"]),
     "ppo": ("PPO", []),
 }
 """`method` -> its name in tables, and its settings: a few million steps learn one base policy (docs/training.md), not

@@ -8,10 +8,11 @@ import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Callable, List, Sequence
+from typing import Any, Callable, List, Optional, Sequence
 
 import viser
 
+from resdex_tasks.objects.meshes.sizes import DEFAULT_SIZE
 from resdex_tasks.sims.base import CONTROL_HZ
 from resdex_tasks.utils.errors import UserError, one_line
 from resdex_tasks.utils.threads import simulator_first
@@ -19,7 +20,7 @@ from runners.viewer.frame import frame_of
 from runners.viewer.pace import Pace
 from runners.viewer.readout import BAD, PLAIN, bars_html, block, reading_html
 from runners.viewer.scene import Scene
-from runners.viewer.session import Cast, Choice, Session
+from runners.viewer.session import UPLOADED, Cast, Choice, Session
 
 FRAMES_PER_SECOND, READINGS_PER_SECOND = 30, 6
 SLOW_MOTION = 0.1
@@ -89,6 +90,9 @@ class Page:
             self._category = gui.add_dropdown("Category", [""])
             self._object = gui.add_dropdown("Object", [""])
             self._upload = gui.add_upload_button("Your own mesh", mime_type=".obj,.stl,.ply,.glb")
+            self._length = gui.add_number(
+                "Its length, cm", 100 * DEFAULT_SIZE, min=0, max=100, step=0.5, hint="0: its file is in metres"
+            )
         with gui.add_folder("Show"):
             self._forces = gui.add_checkbox("Contact forces", True, hint="on the fingertips")
             self._cloud = gui.add_checkbox("Point cloud", True, hint="what a vision policy sees")
@@ -99,6 +103,7 @@ class Page:
         self._agent.on_update(lambda _: ask(self._choose_agent))
         for menu in (self._source, self._split, self._category, self._object):
             menu.on_update(lambda _: ask(self._choose_object))
+        self._length.on_update(lambda _: ask(self._choose_length))
         self._upload.on_upload(lambda event: ask(lambda: self._take_mesh(event.target.value)))
 
     def _show_choice(self, choice: Choice) -> None:
@@ -112,6 +117,8 @@ class Page:
         _set(self._split, [other.split for other in listed], obj.split)
         _set(self._category, sorted(other.category for other in in_split), obj.category)
         _set(self._object, names, obj.name)
+        if choice.source == UPLOADED:
+            _put(self._length, round(100 * (choice.size or 0.0), 2))
 
     # What a person chooses
 
@@ -134,6 +141,15 @@ class Page:
             ]
         self._want(replace(self._wanted, source=self._source.value, object=found[0]))
 
+    @property
+    def _size(self) -> Optional[float]:
+        """Of uploaded meshes, see `Choice`."""
+        return round(self._length.value / 100, 4) or None
+
+    def _choose_length(self) -> None:
+        if self._wanted.source == UPLOADED:
+            self._want(replace(self._wanted, size=self._size))
+
     def _want(self, choice: Choice, again: bool = False) -> None:
         if choice != self._wanted or again:
             self._wanted = choice
@@ -141,7 +157,7 @@ class Page:
             self._prepare(f"{choice.agent} with {choice.object.name}", lambda: self.session.prepare(choice))
 
     def _take_mesh(self, file: viser.UploadedFile) -> None:
-        self._prepare(file.name, lambda: self.session.upload(file.name, file.content))
+        self._prepare(file.name, lambda: self.session.upload(file.name, file.content, self._size))
 
     def _prepare(self, what: str, cast: Callable[[], Cast]) -> None:
         self._say(f"preparing {what} ...", PLAIN)
@@ -210,6 +226,11 @@ class Page:
 
 
 def _set(menu: Any, options: Sequence[str], value: str) -> None:
-    """Entries and value of a dropdown menu, which viser types as read-only."""
+    """Entries and value of a dropdown menu."""
     menu.options = tuple(dict.fromkeys([*options, value]))
-    menu.value = value
+    _put(menu, value)
+
+
+def _put(handle: Any, value: Any) -> None:
+    """The value of what a person may change, which viser types as read-only."""
+    handle.value = value

@@ -6,7 +6,7 @@ There is no page here: `page.py` shows what a session says, and tells it what a 
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Dict, List, Mapping
+from typing import Callable, Dict, List, Mapping, Optional
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.objects.loading import Unusable
 from resdex_tasks.objects.meshes.reading import SUFFIXES
+from resdex_tasks.objects.meshes.sizes import DEFAULT_SIZE
 from resdex_tasks.objects.sources import SOURCES, ListedObject, MeshesConfig, ObjectsConfig, ZooConfig
 from resdex_tasks.sims.base import CONTROL_HZ
 from resdex_tasks.utils.errors import UserError
@@ -42,6 +43,8 @@ class Choice:
     source: str
     """One of `Session.sources`."""
     object: ListedObject
+    size: Optional[float] = DEFAULT_SIZE
+    """m, the longest side of an uploaded mesh; None: its file is in metres. Of other objects it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +133,13 @@ class Session:
             self._listed[source] = self._objects_config(self._given, source).listed()
         return self._listed[source]
 
-    def _objects_config(self, config: RunConfig, source: str) -> ObjectsConfig:
+    def _objects_config(self, config: RunConfig, source: str, size: Optional[float] = DEFAULT_SIZE) -> ObjectsConfig:
         """The settings of one of `sources`, with the codes that a checkpoint's task asks for."""
         codes = config.objects.codes
         if source == self._given.objects.source:
             return replace(self._given.objects, codes=codes)
         if source == UPLOADED:
-            return MeshesConfig("meshes", codes=codes, root=self._uploads.name)
+            return MeshesConfig("meshes", codes=codes, root=self._uploads.name, size=size)
         return SOURCES[source](source, codes=codes)
 
     # Changing it. `prepare` and `upload` leave what plays alone, so that another thread can call them.
@@ -157,8 +160,11 @@ class Session:
             return self._made(given.changed({"checkpoint": choice.agent, "objects": objects}), choice)
         return self._made(now.config, choice)
 
-    def upload(self, name: str, content: bytes) -> Cast:
+    def upload(self, name: str, content: bytes, size: Optional[float] = DEFAULT_SIZE) -> Cast:
         """What plays after a mesh was handed in, by whoever acts now.
+
+        Args:
+            size: see `Choice`.
 
         Raises:
             UserError: it is no mesh that can be used; it is forgotten.
@@ -170,7 +176,7 @@ class Session:
         path.write_bytes(content)
         try:
             obj = next(obj for obj in self.listed(UPLOADED) if obj.name == name)
-            return self.prepare(Choice(self.cast.choice.agent, UPLOADED, obj))
+            return self.prepare(Choice(self.cast.choice.agent, UPLOADED, obj, size))
         except UserError as error:
             path.unlink()
             raise UserError(str(error).replace(str(path), name)) from error
@@ -187,7 +193,7 @@ class Session:
         return self._made(self._given, Choice(agent, objects.source, chosen[-1]))
 
     def _made(self, config: RunConfig, choice: Choice) -> Cast:
-        objects = make_objects(self._objects_config(config, choice.source).only(choice.object))
+        objects = make_objects(self._objects_config(config, choice.source, choice.size).only(choice.object))
         if choice.agent in UNTRAINED:
             task = evaluation_task(config, objects, 1)
             act = _still if choice.agent == ZERO else _at_random(config.command.seed)

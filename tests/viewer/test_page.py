@@ -91,6 +91,11 @@ def test_a_mesh_is_handed_in(visit, tmp_path):
     visit.client.upload("Your own mesh", "own.stl", write_box(tmp_path / "own.stl"))
     visit.until(lambda: visit.session.cast.task.objects.names == ["own.stl"])
     visit.until(lambda: visit.client.element("Source")["value"] == "uploaded")
+    longest = lambda: np.ptp(visit.session.cast.task.objects[0].vertices, axis=0).max()  # noqa: E731
+    assert longest() == pytest.approx(0.10, abs=1e-3)
+    visit.client.set("Its length, cm", 7)
+    visit.until(lambda: visit.session.cast.choice.size == 0.07 and not visit.says("preparing"))
+    assert longest() == pytest.approx(0.07, abs=1e-3)
     visit.client.upload("Your own mesh", "letter.stl", b"dear reader")
     visit.until(lambda: visit.says("refused", "letter.stl"))
     assert visit.session.cast.task.objects.names == ["own.stl"]

@@ -1,5 +1,6 @@
 """What the viewer plays, without its page."""
 
+import numpy as np
 import pytest
 import torch
 from helpers.fake_sim import fake_task
@@ -152,6 +153,15 @@ def test_an_uploaded_mesh_is_played(tmp_path):
     box.take(box.prepare(choice(box, "my box.stl", UPLOADED)))
     assert box.cast.task.objects.names == ["my box.stl"]
     box.close()
+
+
+@pytest.mark.parametrize("size", [0.06, None])
+def test_an_uploaded_mesh_is_as_long_as_asked_or_as_its_file_says(tmp_path, size):
+    made = session()
+    made.take(made.upload("box.stl", write_box(tmp_path / "box.stl", (0.05, 0.09, 0.04)), size))
+    longest = np.ptp(made.cast.task.objects[0].vertices, axis=0).max()
+    assert longest == pytest.approx(0.09 if size is None else size, rel=0.01)
+    made.close()
 
 
 @pytest.mark.parametrize(("name", "content"), [("notes.txt", b"a letter"), ("broken.stl", b"no mesh"), ("x.obj", b"")])
