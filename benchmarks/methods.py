@@ -19,6 +19,7 @@ from benchmarks.report import machine, run
 from resdex_tasks.utils.tables import markdown_table
 from runners.evaluation import paper_results
 from runners.evaluation.plots import read_run, success_by_steps
+from runners.evaluation.summary import EvaluationResult
 from runners.evaluation.tables import DEFINITIONS, Results, success_table
 
 METHODS: Dict[str, Tuple[str, List[str]]] = {
@@ -44,6 +45,11 @@ def points(run: PipelineRun) -> List[Tuple[float, float]]:
     return out
 
 
+def last_students(run: PipelineRun) -> Dict[str, EvaluationResult]:
+    """`vision (SOURCE clouds)` -> the test of the last policy that sees them: runs may end after different rounds."""
+    return {name.split(", ")[1]: result for name, result in run.students.items()}
+
+
 def curves(run: PipelineRun) -> List[Dict[str, object]]:
     """The trainings of a run on all objects, over the steps of the whole run."""
     out = []
@@ -60,11 +66,11 @@ def report(names: Sequence[str], runs: Dict[Tuple[str, int], PipelineRun], seeds
     titles = {name: METHODS[name][0] for name in names}
     settings = "; ".join(f"{METHODS[name][0]} {', '.join(METHODS[name][1])}" for name in names if METHODS[name][1])
     state: Dict[str, Results] = {titles[n]: [runs[n, seed].final for seed in seeds] for n in names}
-    vision: Dict[str, Results] = {}
+    vision: Dict[str, List[EvaluationResult]] = {}
     for name in names:
-        for student in runs[name, seeds[0]].students:
-            results = [runs[name, seed].students[student] for seed in seeds]
-            vision[f"{titles[name]}, {student.split(', ', 1)[1]}"] = results
+        for seed in seeds:
+            for cloud, result in last_students(runs[name, seed]).items():
+                vision.setdefault(f"{titles[name]}, {cloud}", []).append(result)
     steps = [("run", "training", "steps")]
     for (name, seed), one in runs.items():
         rows = [(f"{name}, seed {seed}", t["name"], f"{t['steps']:,}") for t in one.results["trained"]]

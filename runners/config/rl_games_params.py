@@ -151,6 +151,11 @@ def check_params(params: Mapping[str, Any]) -> None:
                 "itself: normalize_input=false"
             )
     config = params["config"]
+    if config.get("start_sigma") is not None and not params["network"]["space"]["continuous"]["fixed_sigma"]:
+        raise UserError(
+            f"train.params.config.start_sigma is {config['start_sigma']}; noise that depends on what is seen cannot be "
+            "set: network.space.continuous.fixed_sigma=true, or start_sigma=null"
+        )
     if "teacher_share" in config:
         check_known(DaggerParams, config, "train.params.config")
     batch = config["num_actors"] * config["horizon_length"]

@@ -8,16 +8,14 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 from resdex_tasks.shapes.clusters import Cluster
 from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.tables import markdown_table
-from runners.config import load_config
 from runners.evaluation import tables
 from runners.evaluation.summary import SuccessRow
+from runners.pipeline.alike import check_alike, spec_of
 from runners.pipeline.objects import SOURCE
 from runners.pipeline.report import Outcome
 from runners.pipeline.settings import SCRATCH, STARTER, PipelineSettings
 from runners.pipeline.trainings import LAST, PolicySteps, Training
 from runners.pipeline.workspace import Artifact
-from runners.policies.checkpoint import first_difference
-from runners.policies.records import PolicySpec
 
 BASE = "ResDexBase"
 """The task of a base policy."""
@@ -51,25 +49,14 @@ def base_lots(steps: PolicySteps) -> List[Tuple[str, str, int]]:
         UserError: the experts cannot begin from what `base_start` says.
     """
     settings, name = steps.settings, steps.settings.base_start
-    expert = _spec(settings, "base")
+    expert = spec_of(settings, "base", BASE)
     if name == STARTER:
-        start = _spec(settings, "start")
-        different = first_difference(start, expert)
-        if start.observation != expert.observation:
-            different = ("task.env.observation", start.observation, expert.observation)
-        if different is not None:
-            key, theirs, ours = different
-            raise UserError(f"{key} is {theirs} for 'start' and {ours} for 'base': alike, or base_start=scratch")
-        if start.observation != "base" and settings.encoder == SOURCE:
+        check_alike(settings, {"start": BASE, "base": BASE}, "base_start=scratch")
+        if expert.observation != "base" and settings.encoder == SOURCE:
             raise UserError("encoder=source has no code of the starter's box, which 'start' sees: base_start=scratch")
     elif name != SCRATCH:
         steps.read(name).check_fits(expert)
     return [*([("start", BASE, 1)] if name == STARTER else []), ("base", BASE, settings.k)]
-
-
-def _spec(settings: PipelineSettings, section: str) -> PolicySpec:
-    """Of the policies that a section's trainings make."""
-    return load_config(settings.overrides(section, {"task": BASE})).policy_spec
 
 
 @dataclass(frozen=True)
@@ -89,7 +76,7 @@ def _start(steps: PolicySteps) -> Start:
     if name == STARTER:
         title = "a base policy for the starter's box, from which the base experts begin"
         keys: Dict[str, Any] = {"task": BASE}
-        if _spec(steps.settings, "start").observation != "base":
+        if spec_of(steps.settings, "start", BASE).observation != "base":
             keys["objects.codes"] = steps.objects.codes_setting
         (made,) = steps.train(Training("start", title, "start", keys, everything=False))
         return Start({"weights": str(made / LAST)}, [made])
@@ -140,10 +127,9 @@ def _training(steps: PolicySteps, name: str, of: str, start: Start) -> Training:
 def _own_success(steps: PolicySteps, expert: Artifact, name: str) -> SuccessRow:
     """The row of an evaluation: how the expert does with the object that it was trained on."""
     episodes = steps.settings.expert_episodes
-    own = {"episodes_per_object": episodes, "num_episodes": None}
-    forced = {"task": BASE, "objects.codes": steps.objects.codes_setting, **steps.objects.only([name]), **own}
     title = f"{episodes} episodes of it with its own object"
-    return steps.evaluate(f"own_{slug(name)}", title, expert, forced).result.summary.all
+    keys = {"task": BASE, "episodes_per_object": episodes}
+    return steps.test_trained_on(f"own_{slug(name)}", title, expert, [name], keys).result.summary.all
 
 
 def zero_shot(steps: PolicySteps, experts: Sequence[Expert]) -> Dict[str, Outcome]:

@@ -98,9 +98,15 @@ class PipelineSettings:
     command: str
     """The command line that they come from, without who does the work."""
 
-    def overrides(self, section: str, forced: Mapping[str, Any]) -> Overrides:
-        """train.py's arguments: those of `all` and of the section, but the values of `forced` before all."""
+    def overrides(self, section: str, forced: Mapping[str, Any], own_objects: bool = True) -> Overrides:
+        """train.py's arguments: those of `all` and of the section, but the values of `forced` before all.
+
+        Args:
+            own_objects: whether what the section says of objects counts.
+        """
         values, own = dict(self.sections["all"]), self.sections[section]
+        if not own_objects:
+            own = {key: value for key, value in own.items() if key.split(".")[0] != "objects"}
         if own.get("objects", values["objects"]) != values["objects"]:
             values = _without_objects(values)
         values.update(own)
@@ -198,6 +204,9 @@ def _check(settings: PipelineSettings) -> None:
         sim = SIMULATORS.get(values.get("sim", ""))
         if sim is not None and sim.one_scene:
             raise UserError(f"sim={values['sim']} makes one scene, and the pipeline needs many: sim=mujoco")
+    twice = next((name for name in settings.students if settings.students.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"students names {twice} twice")
     if settings.submitit and settings.launcher != "submitit":
         raise UserError(f"submitit is for launcher=submitit; the launcher is {settings.launcher}")
     if settings.encoder_training and settings.encoder != "train":

@@ -145,12 +145,19 @@ class PolicySteps:
 
     # Tests
 
-    def test(self, policy: Artifact, name: Optional[str] = None, more: Mapping[str, Any] = NO_KEYS) -> Outcome:
+    def test(
+        self,
+        policy: Artifact,
+        name: Optional[str] = None,
+        more: Mapping[str, Any] = NO_KEYS,
+        inputs: Sequence[Artifact] = (),
+    ) -> Outcome:
         """A policy on the test objects of every split. All policies meet the same starts.
 
         Args:
             name: of the step; None: after the policy.
             more: of train.py's keys.
+            inputs: what they name.
         """
         objects = self.objects
         forced: Dict[str, Any] = {"task": TEST, "objects.codes": objects.codes_setting, **more}
@@ -159,14 +166,31 @@ class PolicySteps:
             if objects.config.source == "zoo":
                 forced["objects.split"] = "all"
         title = f"test of {policy.name} on every split"
-        return self.evaluate(name or f"test_{policy.name}", title, policy, forced, [objects.testing])
+        return self._evaluate(name or f"test_{policy.name}", title, policy, forced, [objects.testing, *inputs])
 
-    def evaluate(
-        self, name: str, title: str, policy: Artifact, forced: Mapping[str, Any], inputs: Sequence[Artifact] = ()
+    def test_trained_on(
+        self, name: str, title: str, policy: Artifact, objects: Sequence[str], more: Mapping[str, Any]
     ) -> Outcome:
-        """An evaluation as train.py's keys say it."""
+        """A policy on objects that it was trained on, whatever else policies are tested on.
+
+        Args:
+            objects: their names.
+            more: of train.py's keys.
+        """
+        own = {"objects.codes": self.objects.codes_setting, **self.objects.only(objects), "num_episodes": None}
+        return self._evaluate(name, title, policy, {**own, **more}, [], own_objects=False)
+
+    def _evaluate(
+        self,
+        name: str,
+        title: str,
+        policy: Artifact,
+        forced: Mapping[str, Any],
+        inputs: Sequence[Artifact],
+        own_objects: bool = True,
+    ) -> Outcome:
         own = {"test": True, "checkpoint": str(policy / LAST), "runs_dir": str(self.workspace.folder)}
-        overrides = self.settings.overrides("test", {**forced, **own, "experiment": name})
+        overrides = self.settings.overrides("test", {**forced, **own, "experiment": name}, own_objects)
         config = load_config(overrides, self.read)
         settings = _deciding(config.plain, (*SHARED, "episodes_per_object", "num_episodes"))
 
@@ -226,7 +250,8 @@ class PolicySteps:
         Args:
             keys: what it sees.
         """
-        return self.test(student, more={"task": VISION, **keys, "teacher": str(beside / LAST)})
+        more = {"task": VISION, **keys, "teacher": str(beside / LAST)}
+        return self.test(student, more=more, inputs=[beside])
 
 
 def train_or_resume(config: RunConfig, folder: Path, set_of: Callable[[ObjectsConfig], ObjectSet]) -> None:

@@ -1,11 +1,12 @@
 """The teachers of a student: one for everything, or each for the objects that it was trained on. Where several were,
 the one that knows the fewest others: a specialist goes before the generalist that it came from."""
 
-from typing import AbstractSet, List, Sequence, Union
+from typing import AbstractSet, Sequence, Union
 
 import torch
 from torch import Tensor
 
+from resdex_tasks.hand.shadow_hand import NUM_ACTIONS
 from resdex_tasks.utils.errors import UserError
 from runners.policies.checkpoint import Checkpoint
 from runners.policies.policy import Policy
@@ -33,9 +34,14 @@ class Teachers:
         """
         if len(self.policies) == 1:
             return self.policies[0](states, clamp=clamp).action
+        states = states.to(self._of_object.device)
         teacher = self._of_object[object_index.to(self._of_object.device)]
-        actions: List[Tensor] = [policy(states, clamp=clamp).action for policy in self.policies]
-        return torch.stack(actions)[teacher, torch.arange(len(teacher), device=teacher.device)]
+        out = torch.empty(len(states), NUM_ACTIONS, device=states.device)
+        for i, policy in enumerate(self.policies):
+            rows = (teacher == i).nonzero(as_tuple=True)[0]
+            if len(rows):
+                out[rows] = policy(states[rows], clamp=clamp).action
+        return out
 
 
 def load_teachers(

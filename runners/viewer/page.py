@@ -139,7 +139,8 @@ class Page:
             found = [obj for obj in found if getattr(obj, of) == menu.value] or [
                 obj for obj in found if getattr(obj, of) == getattr(found[0], of)
             ]
-        self._want(replace(self._wanted, source=self._source.value, object=found[0]))
+        wanted = replace(self._wanted, source=self._source.value, object=found[0])
+        self._want(replace(wanted, size=self._size) if wanted.source == UPLOADED else wanted)
 
     @property
     def _size(self) -> Optional[float]:

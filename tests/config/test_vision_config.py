@@ -6,9 +6,11 @@ from types import SimpleNamespace
 import pytest
 from helpers.command_line import TINY, assert_one_sentence, call
 
+from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.mappings import flat
 from runners import launch
 from runners.config import load_config
+from runners.policies.checkpoint import first_difference
 
 
 def loaded(*overrides):
@@ -80,6 +82,31 @@ def test_the_official_preset_has_what_the_methods_code_does(scale):
     assert (vision.num_points, vision.pool_points) == (ours.num_points, ours.pool_points)
 
 
+SEEING = ("ResDexVision", "ResDexVisionSpecialist", "ResDexVisionGeneralist")
+
+
+@pytest.mark.parametrize("preset", ["default", "official"])
+@pytest.mark.parametrize("scale", ["paper", "cpu"])
+def test_all_that_see_the_same_see_it_through_the_same(scale, preset):
+    """Clouds and PointNet; who learns by PPO goes on from who learned by imitation."""
+    chosen = {
+        task: load_config([f"task={task}", f"scale={scale}", f"preset={preset}", "sim=mujoco"]) for task in SEEING
+    }
+    clouds = [flat(config.plain["task"]["env"]["vision"]) for config in chosen.values()]
+    nets = [config.params["network"]["cloud"] for config in chosen.values()]
+    assert clouds[0] == clouds[1] == clouds[2] and nets[0] == nets[1] == nets[2]
+    student, *rounds = chosen.values()
+    assert first_difference(rounds[0].policy_spec, rounds[1].policy_spec) is None
+    assert [config.imitates for config in rounds] == [False, True]
+    lengths = [
+        c.command.num_envs * c.params["config"]["horizon_length"] * c.params["config"]["max_epochs"] for c in rounds
+    ]
+    theirs = (
+        student.command.num_envs * student.params["config"]["horizon_length"] * student.params["config"]["max_epochs"]
+    )
+    assert lengths[0] == lengths[1] and (scale == "cpu" or lengths[0] == 1024 * 8 * 15_000 > theirs)
+
+
 BAD = [
     ("train.params.config.buffer_steps=0", "buffer_steps is 0"),
     ("train.params.config.minibatch_steps=many", "minibatch_steps is 'many'"),
@@ -105,6 +132,12 @@ def test_bad_input_gives_one_sentence_and_leaves_nothing(tmp_path, override, cul
     outcome = call(tmp_path, *common, "task=ResDexVision", "objects=starter", "experiment=run", override)
     assert_one_sentence(outcome, *culprits)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_noise_that_depends_on_what_is_seen_cannot_be_set():
+    changed = "train.params.network.space.continuous.fixed_sigma=false"
+    with pytest.raises(UserError, match=r"start_sigma is 0\.25; .*fixed_sigma=true, or start_sigma=null"):
+        load_config(["sim=mujoco", "task=ResDexVisionSpecialist", changed])
 
 
 # What follows

@@ -16,6 +16,7 @@ from resdex_tasks.utils.overrides import read_overrides
 from runners.evaluation import gallery
 from runners.learning.agent import ResDexAgent
 from runners.pipeline import trainings
+from runners.pipeline.settings import SEEING
 from runners.pipeline.workspace import Workspace
 from runners.policies.checkpoint import Checkpoint
 
@@ -139,8 +140,8 @@ def test_specialists_for_what_the_generalist_fails_or_holds(tmp_path, work, monk
 
 
 @pytest.mark.slow
-def test_where_nothing_fails_there_are_no_specialists(tmp_path, work, monkeypatch):
-    held_by_the_tests(monkeypatch, "everything")
+def test_where_nothing_is_held_there_are_no_specialists_for_it(tmp_path, work, monkeypatch):
+    held_by_the_tests(monkeypatch)
     outcome = pipeline(tmp_path, PP, "specialist_objects=held", "budget=2000", settings=RIVAL)
     assert outcome.status == 0, outcome.err
     assert not list((tmp_path / "made").glob("*specialist*"))
@@ -148,8 +149,46 @@ def test_where_nothing_fails_there_are_no_specialists(tmp_path, work, monkeypatc
 
 
 @pytest.mark.slow
+def test_where_everything_fails_the_generalist_teaches_nothing(tmp_path, work, monkeypatch):
+    """Also where all are in one cluster. What policies are tested on does not matter."""
+    held_by_the_tests(monkeypatch)
+    choice = ("specialist_objects=failed", "specialists=1", "test.objects=starter")
+    outcome = pipeline(tmp_path, PP, *choice, settings=RIVAL)
+    assert outcome.status == 0, outcome.err
+    assert len(settings_of(tmp_path, "specialist_1_1", "objects.names")) == 4
+    for line in ("", "vision_mesh_"):
+        (teacher,) = settings_of(tmp_path, f"{line}generalist_2", "teacher")
+        assert Path(teacher).parts[-3] == f"{line}specialist_1_1"
+    assert settings_of(tmp_path, "sorted_curriculum_3", "objects") == "zoo"
+    assert settings_of(tmp_path, "test_curriculum_3", "objects") == "starter"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds, vision_rounds", [(0, 0), (1, 0), (0, 2)])
+def test_the_budget_is_used_up_whatever_the_rounds(tmp_path, work, rounds, vision_rounds):
+    """Two sources of clouds. The last training may have what none before it took: all, as stand-ins take nothing."""
+    settings = (f"rounds={rounds}", f"vision_rounds={vision_rounds}", "students=[mesh,camera]", "saturation=0")
+    outcome = pipeline(tmp_path, PP, *settings, "budget=4000", settings=RIVAL)
+    assert outcome.status == 0, outcome.err
+    last_one = "vision_camera" if not vision_rounds else f"vision_camera_generalist_{vision_rounds + 1}"
+    together = 1 if vision_rounds else 2  # the two students are one lot
+    assert iterations(tmp_path, last_one) in range(4000 // 16 // together - 1, 4000 // 16 // together + 1)
+    seen = {path.name.split("_")[1] for path in (tmp_path / "made").glob("vision_*_specialist_*")}
+    assert seen == ({"mesh", "camera"} if vision_rounds else set())
+
+
+@pytest.mark.slow
+def test_another_generalist_beside_it_tests_the_student_again(tmp_path, work):
+    settings = (*RIVAL, PP, "vision_rounds=0")
+    assert pipeline(tmp_path, settings=settings).status == 0
+    redone = done(pipeline(tmp_path, "generalist.max_iterations=4", settings=settings))
+    assert redone == ["generalist_2", "test_generalist_2", "test_vision_mesh"]
+
+
+@pytest.mark.slow
 def test_killed_in_the_midst_it_resumes_with_the_same_report(pp, tmp_path, monkeypatch):
     kills, log, update = [], Workspace._log, ResDexAgent.update_epoch
+    killed = ("curriculum_2", "generalist_2", "vision_mesh_specialist_1_2", "vision_mesh_generalist_2")
 
     def once(what):
         if what not in kills:
@@ -157,7 +196,7 @@ def test_killed_in_the_midst_it_resumes_with_the_same_report(pp, tmp_path, monke
             raise Killed
 
     def killed_update(self):
-        if self.epoch_num == 1 and self.experiment_name in ("curriculum_2", "generalist_2"):
+        if self.epoch_num == 1 and self.experiment_name in killed:
             once(self.experiment_name)
         return update(self)
 
@@ -168,11 +207,11 @@ def test_killed_in_the_midst_it_resumes_with_the_same_report(pp, tmp_path, monke
 
     monkeypatch.setattr(Workspace, "_log", killed_log)
     monkeypatch.setattr(ResDexAgent, "update_epoch", killed_update)
-    for _ in range(3):
+    for _ in range(5):
         with pytest.raises(Killed):
             pipeline(tmp_path, PP, settings=RIVAL)
     assert pipeline(tmp_path, PP, settings=RIVAL).status == 0
-    assert kills == ["curriculum_2", "specialist_1_1", "generalist_2"]
+    assert kills == ["curriculum_2", "specialist_1_1", *killed[1:]]
     assert report_of(tmp_path) == report_of(pp)
 
 
@@ -241,6 +280,16 @@ def test_a_changed_student_redoes_itself_alone(tmp_path, work):
         (("method=sac",), ["method is 'sac'", "unidexgrasp_pp"]),
         ((PP, "specialists=9"), ["specialists is 9", "4 training objects"]),
         (("method=ppo", "budget=31"), ["budget: 31 steps", "less than an iteration of 16 steps"]),
+        ((PP, "vision.train.params.network.cloud.codeUnits=[3]"), ["codeUnits is [3] for 'vision'", "vision_rounds=0"]),
+        (
+            (PP, "vision_specialist.task.env.vision.numPoints=9"),
+            ["numPoints is 8 for 'vision' and 9", "'vision_specialist'"],
+        ),
+        (
+            (PP, *(f"{section}.train.params.network.cloud.objectPosition=true" for section in SEEING)),
+            ["objectPosition is true", "vision_rounds=0"],
+        ),
+        (("method=ppo", "students=[mesh,mesh]"), ["students names mesh twice"]),
         (("method=ppo", "submitit.timeout_min=3"), ["submitit is for launcher=submitit"]),
         (("method=ppo", "weights=a.pth"), ["weights is set by the pipeline"]),
     ],

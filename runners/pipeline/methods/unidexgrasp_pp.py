@@ -12,10 +12,12 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 import numpy as np
 
 from resdex_tasks.shapes.clusters import Cluster, cluster
+from resdex_tasks.utils.errors import UserError
 from resdex_tasks.utils.tables import markdown_table
+from runners.pipeline.alike import check_alike, spec_of
 from runners.pipeline.curriculum import geo_curriculum
 from runners.pipeline.report import Findings, Outcome
-from runners.pipeline.settings import ALL, FAILED
+from runners.pipeline.settings import ALL, FAILED, SEEING, PipelineSettings
 from runners.pipeline.stages import admitted, curriculum_lots, stage_tests, stages_table, train_curriculum
 from runners.pipeline.trainings import LAST, TEST, VISION, PolicySteps, Training
 from runners.pipeline.workspace import Artifact
@@ -82,6 +84,9 @@ class Round:
 def make(steps: PolicySteps) -> Findings:
     """Go through the method (its Algorithm 3)."""
     settings, objects = steps.settings, steps.objects
+    first_student = TASKS["vision_generalist"] if settings.vision_rounds else VISION
+    if settings.vision_rounds and settings.students:
+        _check_vision_rounds(settings)
     clusters, codes = objects.clusters(settings.specialists, "specialists"), objects.read_codes()
     sizes, seed = settings.curriculum_sizes, settings.cluster_seed
     stages = admitted(
@@ -95,7 +100,6 @@ def make(steps: PolicySteps) -> Findings:
         Line("vision_", f"vision_{source}_", settings.vision_rounds, VISION, {"task.env.vision.source": source})
         for source in settings.students
     ]
-    first_student = TASKS["vision_generalist"] if settings.vision_rounds else VISION
     steps.plan(
         *curriculum_lots(stages, SPECIALIST),
         *knows.lots(knows.rounds, len(clusters)),
@@ -119,7 +123,10 @@ def make(steps: PolicySteps) -> Findings:
         title=f"UniDexGrasp++, {len(rounds)} round(s) of specialists,",
         tests=tests,
         students=students,
-        notes=["The first policy that sees learned from the last specialists; beside it stands the last generalist."],
+        notes=[
+            "Policies that see learned from specialists, of the state or of their own; beside each stands the last "
+            "generalist that knows the state, on the same episodes."
+        ],
         sections=[
             "## Curriculum",
             stages_table(stages, policies, settings.curriculum_threshold),
@@ -127,6 +134,17 @@ def make(steps: PolicySteps) -> Findings:
             _specialists_table(rounds),
         ],
     )
+
+
+def _check_vision_rounds(settings: PipelineSettings) -> None:
+    """UserError where what sees could not go on from what sees: before the first training, not after the last."""
+    tasks = {"vision": TASKS["vision_generalist"], **{s: TASKS[s] for s in SEEING if s in TASKS}}
+    check_alike(settings, tasks, "vision_rounds=0")
+    if spec_of(settings, "vision", tasks["vision"]).network["cloud"]["objectPosition"]:
+        raise UserError(
+            "train.params.network.cloud.objectPosition is true; from teachers that see no more, nobody can learn where "
+            "the object is: false, or vision_rounds=0"
+        )
 
 
 def go_through(
@@ -151,7 +169,8 @@ def go_through(
             steps.skip(line.lots(line.rounds - number + 1, len(clusters)))
             break
         specialists = steps.train(*(_specialist(steps, line, number, i, c, generalist) for i, c in enumerate(own, 1)))
-        teachers = [*specialists, *([] if own is clusters else [generalist])]
+        everything = sum(group.size for group in own) == len(steps.objects.trained_on)
+        teachers = [*specialists, *([] if everything else [generalist])]
         (following,) = steps.train(_distillation(steps, line, number, teachers, generalist))
         test = test_of(following)
         made.append(Round(f"{line.name.replace('_', ' ')}{number}", own, specialists, teachers, test))
@@ -170,17 +189,9 @@ def _specialists_clusters(
         return clusters
     codes = steps.objects.read_codes()
     index = {name: i for i, name in enumerate(codes.names)}
-    keys = {
-        "task": line.test_task,
-        "objects.codes": steps.objects.codes_setting,
-        **line.keys,
-        **steps.objects.only(codes.names),
-        "episodes_per_object": 1,
-        "num_episodes": None,
-        "teacher": "",
-    }
+    keys = {"task": line.test_task, **line.keys, "episodes_per_object": 1, "teacher": ""}
     title = f"which training objects {generalist.name} holds"
-    played = steps.evaluate(f"sorted_{generalist.name}", title, generalist, keys, [steps.objects.training])
+    played = steps.test_trained_on(f"sorted_{generalist.name}", title, generalist, codes.names, keys)
     wanted = 0.0 if settings.specialist_objects == FAILED else 1.0
     rows = played.result.summary.objects
     names = [row.name for row in rows if row.success_at_end.value == wanted]

@@ -1,0 +1,43 @@
+"""Sections of the settings whose policies begin as one another's, and so have to shape them alike."""
+
+from typing import Any, Dict, Mapping
+
+from resdex_tasks.utils.errors import UserError
+from resdex_tasks.utils.mappings import flat
+from runners.config import load_config
+from runners.pipeline.settings import PipelineSettings
+from runners.policies.checkpoint import first_difference
+from runners.policies.records import PolicySpec
+
+
+def spec_of(settings: PipelineSettings, section: str, task: str) -> PolicySpec:
+    """Of the policies that a section's trainings make."""
+    return load_config(settings.overrides(section, {"task": task})).policy_spec
+
+
+def check_alike(settings: PipelineSettings, tasks: Mapping[str, str], instead: str) -> None:
+    """Check that the policies of all sections see the same, through the same network.
+
+    Args:
+        tasks: section -> task of its trainings.
+        instead: the setting without which they may differ.
+
+    Raises:
+        UserError: two do not.
+    """
+    (first, task), *others = tasks.items()
+    for section, other in others:
+        different = first_difference(spec_of(settings, first, task), spec_of(settings, section, other))
+        theirs, ours = _seen(settings, first, task), _seen(settings, section, other)
+        for key in sorted({*theirs, *ours}):
+            if theirs.get(key) != ours.get(key):
+                different = (key, theirs.get(key), ours.get(key))
+        if different is not None:
+            key, one, two = different
+            raise UserError(f"{key} is {one} for '{first}' and {two} for '{section}': alike, or {instead}")
+
+
+def _seen(settings: PipelineSettings, section: str, task: str) -> Dict[str, Any]:
+    env: Mapping[str, Any] = load_config(settings.overrides(section, {"task": task})).plain["task"]["env"]
+    vision = flat(env["vision"], "task.env.vision.") if env["observation"] == "vision" else {}
+    return {"task.env.observation": env["observation"], **vision}
