@@ -63,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     shapes.add_commands(add)
     proposing = add("propose", propose.command, "find grasp proposals in a simulator, for any set", load_config)
     propose.add_arguments(proposing)
+    joining = commands.add_parser(
+        "join-proposals", help="one file of those of several searches, each for objects of its own"
+    )
+    joining.add_argument("overrides", nargs="+", metavar="FILE", help="that propose made")
+    joining.add_argument("--out", type=Path, required=True, help=".npz")
+    joining.set_defaults(run=propose.join_command, read=list)
     reporting = add(
         "report",
         report.command,

@@ -8,7 +8,7 @@ import argparse
 import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 import torch
@@ -89,14 +89,42 @@ def run(
     return [found[obj.name] for obj in objects]
 
 
+def join(path: Path, parts: Sequence[Path]) -> int:
+    """Write one file of those of several searches, each for objects of its own; returns the number of objects.
+
+    Raises:
+        UserError: two were made with different settings, or know the same object; or the file is there already.
+    """
+    if path.exists():
+        raise UserError(f"{path} is there already; give another file")
+    found: Dict[str, ObjectProposals] = {}
+    searches: List[Any] = []
+    settings: Mapping[str, Any] = {}
+    for i, part in enumerate(parts):
+        own, made_by = read_proposals(part)
+        if i:
+            _check_settings(part, made_by.get("settings", {}), settings, f"{parts[0]} with ")
+        settings = made_by.get("settings", {})
+        twice = next((name for name in own if name in found), None)
+        if twice is not None:
+            raise UserError(f"{part} and a file before it know the object '{twice}'")
+        found.update(own)
+        searches += made_by.get("searches", [])
+    write_proposals(path, list(found.values()), {"settings": settings, "searches": searches})
+    return len(found)
+
+
 def simulation(config: RunConfig) -> Dict[str, Any]:
     """What the outcome of a trial depends on, of simulator and hand."""
     sim = {key: value for key, value in config.plain["sim"].items() if key not in WITHOUT_EFFECT}
     return {**sim, "wrist": config.plain["task"]["env"]["wrist"]}
 
 
-def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any], of: str = "") -> None:
     """Check that a file was made with the settings of this search, and in the same simulation.
+
+    Args:
+        of: whose settings they are compared with, where not this search's.
 
     Raises:
         UserError: a setting differs.
@@ -107,7 +135,7 @@ def _check_settings(path: Path, then: Mapping[str, Any], now: Mapping[str, Any])
         if key == "like":
             raise UserError(f"{path} was begun with another file of --like, or with none; give another file")
         raise UserError(
-            f"{path} was made with {key}={then.get(key)}, not {now.get(key)}; "
+            f"{path} was made with {key}={then.get(key)}, {of or 'not '}{now.get(key)}; "
             "give another file, or the settings it was made with"
         )
 
@@ -162,3 +190,10 @@ def command(args: argparse.Namespace) -> None:
     without = [f.name for f in found if f.proposals is None]
     if without:
         print(f"{len(without)} without any, which keep the proposals of their source: {', '.join(without)}")
+
+
+def join_command(args: argparse.Namespace) -> None:
+    """The command `join-proposals` of `runners.objects`."""
+    check_can_write(args.out)
+    count = join(args.out, [Path(name).expanduser() for name in args.overrides])
+    print(f"{count} objects in {args.out}")

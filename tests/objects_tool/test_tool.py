@@ -11,6 +11,7 @@ import trimesh
 from PIL import Image
 
 from resdex_tasks.objects.starter import starter_objects
+from resdex_tasks.proposals.file import proposals_for, read_proposals, write_proposals
 from resdex_tasks.utils.sequences import evenly
 from runners.objects import __main__ as tool
 from runners.objects.inspect import TILE
@@ -119,6 +120,41 @@ def test_the_whole_object_is_in_the_middle_of_its_portrait_and_stands_on_the_tab
         assert abs(rows[0] - (119 - rows[-1])) <= 12, name
         assert abs(columns[0] - (119 - columns[-1])) <= 12, name
         assert rows[0] > 2 and columns[0] > 2 and object_here.mean() > 0.05, name
+
+
+def searched(path, objects, seed=0):
+    """As `propose` leaves it."""
+    records = [proposals_for(obj, 3, obj.proposals) for obj in objects]
+    write_proposals(path, records, {"settings": {"seed": seed}, "searches": [{"command": path.name}]})
+    return str(path)
+
+
+def test_files_of_several_searches_become_one(capsys, tmp_path):
+    objects, out = starter_objects(), tmp_path / "all.npz"
+    parts = [searched(tmp_path / f"{i}.npz", objects[2 * i : 2 * i + 2]) for i in range(2)]
+    status, said, _ = call(capsys, "join-proposals", *parts, "--out", str(out))
+    found, made_by = read_proposals(out)
+    assert status == 0 and said == f"4 objects in {out}\n" and list(found) == objects.names[:4]
+    assert made_by == {"settings": {"seed": 0}, "searches": [{"command": "0.npz"}, {"command": "1.npz"}]}
+    for part in parts:
+        for name, record in read_proposals(part)[0].items():
+            np.testing.assert_array_equal(found[name].proposals.joint_pos, record.proposals.joint_pos)
+
+
+def test_searches_that_do_not_belong_together_are_not_joined(capsys, tmp_path):
+    objects, out = starter_objects(), tmp_path / "all.npz"
+    first, again = (searched(tmp_path / name, objects[:2]) for name in ("first.npz", "again.npz"))
+    other = searched(tmp_path / "other.npz", objects[2:4], seed=1)
+    for files, culprits in (
+        ((first, again), ("again.npz", f"'{objects.names[0]}'")),
+        ((first, other), ("other.npz was made with seed=1", "first.npz with 0")),
+        ((first, "nowhere.npz"), ("nowhere.npz",)),
+    ):
+        status, _, err = call(capsys, "join-proposals", "--out", str(out), *files)
+        assert status == 2 and err.startswith("error: ") and err.count("\n") == 1
+        assert all(culprit in err for culprit in culprits) and not out.exists()
+    out.write_bytes(b"mine")
+    assert call(capsys, "join-proposals", "--out", str(out), first)[0] == 2 and out.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(
