@@ -7,6 +7,7 @@ from torch import Tensor
 
 from resdex_tasks.grasp_task import GraspTask, TaskConfig
 from resdex_tasks.objects.object_set import ObjectSet
+from resdex_tasks.objects.sampling import FIXED
 from resdex_tasks.objects.sources import ObjectsConfig, read_objects_config
 from resdex_tasks.observations import VIEWS, layout
 from resdex_tasks.proposals.file import with_proposals
@@ -107,7 +108,7 @@ def check_task(config: TaskConfig, sim_name: str, objects: ObjectSet, groups: Se
     Raises:
         UserError: they do not.
     """
-    if config.object_sampling == "random" and registry.simulator_entry(sim_name).one_scene:
+    if config.object_sampling != FIXED and registry.simulator_entry(sim_name).one_scene:
         raise UserError(f"sim={sim_name} keeps an environment's object for good: task.env.objectSampling=fixed")
     if any("object_code" in layout(group) for group in groups):
         _check_codes(objects)

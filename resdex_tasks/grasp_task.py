@@ -16,6 +16,7 @@ from resdex_tasks import rewards
 from resdex_tasks.hand.shadow_hand import ACTUATED, JOINTS, NUM_ACTIONS, PALM_DOWN_QUAT
 from resdex_tasks.objects.geometry.stable_poses import rest_heights
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
+from resdex_tasks.objects.sampling import FAILING, FIXED, RANDOM, FailingObjects
 from resdex_tasks.observations import CLOUD, VIEWS, full_observation, layout, narrow
 from resdex_tasks.sims.base import TABLE_HEIGHT, GraspSim, Overflow, WristLaw
 from resdex_tasks.utils.config_reader import bounds
@@ -60,9 +61,9 @@ class TaskConfig:
     """m above the table, of the hand's root at reset (A.1: 20 cm)."""
     clip_observations: float = field(metadata=bounds(above=0))
     clip_actions: float = field(metadata=bounds(above=0))
-    object_sampling: str = field(metadata=bounds(choices=("fixed", "random")))
+    object_sampling: str = field(metadata=bounds(choices=(FIXED, RANDOM, FAILING)))
     """'fixed': an environment keeps its object; 'random': it draws one of the set at every reset, so that few
-    environments meet all objects."""
+    environments meet all objects; 'failing': it draws those more often whose episodes fail (`FailingObjects`)."""
     proposal: str = field(metadata=bounds(choices=("first", "random")))
     """Which proposal of the object an episode uses: 'first', or 'random' at every reset."""
     hand_yaw: str = field(metadata=bounds(choices=("random", "proposal")))
@@ -133,6 +134,8 @@ class GraspTask:
         self.num_diverged = 0
         self.clouds = make_clouds(objects, config.vision, n, device, seed) if CLOUD in self.groups else None
         """Where the observation group `cloud` comes from; None: no policy sees it."""
+        failing = config.object_sampling == FAILING
+        self.failing_objects = FailingObjects(len(objects), device) if failing else None
         self.obs: Dict[str, Tensor] = {}
 
     def _load_proposals(self) -> None:
@@ -171,7 +174,7 @@ class GraspTask:
             if self.clouds is not None:
                 self.clouds.generator.manual_seed(seed)
         if object_index is not None:
-            if self.config.object_sampling != "fixed":
+            if self.config.object_sampling != FIXED:
                 raise ValueError("the task draws objects itself: object_sampling must be 'fixed'")
             self.sim.put_objects(every, object_index.to(self.device))
         self.reset_idx(every)
@@ -187,7 +190,9 @@ class GraspTask:
         n = len(env_ids)
         if n == 0:
             return
-        if self.config.object_sampling == "random":
+        if self.failing_objects is not None:
+            self.sim.put_objects(env_ids, self.failing_objects.draw(n, self.generator))
+        elif self.config.object_sampling == RANDOM:
             drawn = torch.randint(len(self.objects), (n,), generator=self.generator, device=self.device)
             self.sim.put_objects(env_ids, drawn)
         uniform = torch.rand(3, n, generator=self.generator, device=self.device)
@@ -277,6 +282,8 @@ class GraspTask:
             "distances": distances,
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
         }
+        if self.failing_objects is not None:
+            self.failing_objects.note(self.sim.object_index[done], near[done])
         self.reset_idx(done.nonzero(as_tuple=True)[0])
         self.obs = self.observe(self.groups)
         return self.obs, reward, done, extras
@@ -330,6 +337,7 @@ class GraspTask:
             "obs": {group: value.clone() for group, value in self.obs.items()},
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
             "clouds": None if self.clouds is None else self.clouds.get_state(),
+            **({} if self.failing_objects is None else {"failing_objects": self.failing_objects.get_state()}),
             **{name: getattr(self, name).clone() for name in self._SAVED},
         }
 
@@ -342,6 +350,8 @@ class GraspTask:
         self.reward_sums = {name: total.clone().to(self.device) for name, total in state["reward_sums"].items()}
         if self.clouds is not None:
             self.clouds.set_state(state["clouds"])
+        if self.failing_objects is not None:
+            self.failing_objects.set_state(state["failing_objects"])
         for name in self._SAVED:
             setattr(self, name, state[name].clone().to(self.device))
 

@@ -56,6 +56,7 @@ ROOT_FILES = {
     },
     "runners/config": {"run_config.py", "machine.py", "rl_games_params.py", "catalogue.py"},
     "runners/pipeline": {
+        "alike.py",
         "__main__.py",
         "run.py",
         "settings.py",

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 from helpers.configs import task_config
 from helpers.fake_sim import FakeSim, fake_task
@@ -11,6 +12,7 @@ from helpers.simulators import mujoco_task
 
 from resdex_tasks.grasp_task import GraspTask
 from resdex_tasks.objects.object_set import CODE_SIZE, ObjectSet
+from resdex_tasks.objects.sampling import MEMORY, FailingObjects
 from resdex_tasks.objects.starter import starter_objects
 from resdex_tasks.observations import BLOCKS
 
@@ -66,8 +68,9 @@ def test_with_physics_the_drawn_object_is_the_one_that_comes_to_rest():
         torch.testing.assert_close(height, rest, atol=1e-3, rtol=0)
 
 
-def test_a_saved_state_brings_the_drawn_objects_along():
-    task, other = (fake_task(9, objects=NAMES, episodeLength=3, objectSampling="random", seed=s) for s in (1, 2))
+@pytest.mark.parametrize("sampling", ["random", "failing"])
+def test_a_saved_state_brings_the_drawn_objects_along(sampling):
+    task, other = (fake_task(9, objects=NAMES, episodeLength=3, objectSampling=sampling, seed=s) for s in (1, 2))
     for t in (task, other):
         t.reset()
     other.set_state(copy.deepcopy(task.get_state()))
@@ -75,6 +78,30 @@ def test_a_saved_state_brings_the_drawn_objects_along():
         (obs, *rest, _), (other_obs, *other_rest, _) = task.step(torch.zeros(9, 24)), other.step(torch.zeros(9, 24))
         assert all(torch.equal(a, b) for a, b in zip((obs["base"], *rest), (other_obs["base"], *other_rest)))
     assert task.sim.object_index.tolist() == other.sim.object_index.tolist()
+
+
+def test_objects_that_fail_are_drawn_more_often_by_hand():
+    """Object 0 fails twice, object 1 succeeds twice, object 2 is not met: rates 3/4, 1/4, 1/2."""
+    drawn = FailingObjects(3, torch.device("cpu"))
+    drawn.note(torch.tensor([0, 1, 0, 1]), torch.tensor([False, True, False, True]))
+    expected = [1 / 6 + 0.5 * rate / 1.5 for rate in (0.75, 0.25, 0.5)]
+    assert drawn.chances.tolist() == pytest.approx(expected)
+    drawn.note(torch.tensor([0]), torch.tensor([True]))
+    assert drawn.episodes.tolist() == pytest.approx([2 * MEMORY + 1, 2, 0]), "older episodes count less"
+    assert drawn.failures.tolist() == pytest.approx([2 * MEMORY, 0, 0])
+
+
+def test_the_task_counts_the_episodes_that_end_and_draws_by_them():
+    task = fake_task(300, objects=NAMES, episodeLength=2, objectSampling="failing", seed=3)
+    task.reset()
+    first = torch.bincount(task.sim.object_index, minlength=3)
+    assert first.min() > 70, "as nothing is known yet"
+    end_episodes(task)
+    assert task.failing_objects.episodes.tolist() == first.tolist() == task.failing_objects.failures.tolist()
+    task.failing_objects.note(torch.tensor([1, 2]).repeat(10_000), torch.ones(20_000, dtype=torch.bool))
+    end_episodes(task)
+    counts = torch.bincount(task.sim.object_index, minlength=3)
+    assert counts[0] > 0.55 * 300 and counts.min() > 30, "a half is uniform"
 
 
 def coded():
