@@ -3,7 +3,7 @@
 Every run is `python -m runners.pipeline method=METHOD budget=N`, which splits the budget as the method does, vision
 included. Writes methods.md (tables), methods.png (success over steps) and each run's own report. Run again, it goes on.
 
-    python benchmarks/methods.py --out runs/methods --budget 3000000 --seeds 42
+    python benchmarks/methods.py --out runs/methods --budget 10000000 --seeds 42
     python benchmarks/methods.py --out runs/methods_tiny --budget 30000 pipeline=tiny       # to see how it goes
 """
 
