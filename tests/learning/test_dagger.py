@@ -314,20 +314,26 @@ def buffer_of(run):
 
 
 @trains
-@pytest.mark.parametrize("teacher, clamp", [("base_box", True), ("hyper_stage2", True), ("hyper_stage2", False)])
-def test_labels_are_what_the_teacher_itself_does_there(watched, tmp_path, teacher, clamp):
-    """To the bit: a teacher of the base view and one of the full view, whose action is composed."""
+@pytest.mark.parametrize(
+    "teacher, clamp, tells", [("base_box", True, True), ("hyper_stage2", True, True), ("hyper_stage2", False, False)]
+)
+def test_labels_are_what_the_teacher_itself_does_there(watched, tmp_path, teacher, clamp, tells):
+    """To the bit: a teacher of the base view and one of the full view, whose action is composed. Where the object is, is
+    kept for a student that learns to tell it."""
+    position = f"train.params.network.cloud.objectPosition={tells}"
     codes = "objects.codes=shipped" if teacher == "hyper_stage2" else "objects.codes=null"
     clamping = f"train.params.config.clamp_labels={clamp}"
-    run = train(tmp_path, *STUDENT, f"teacher={teacher}", codes, clamping, "max_iterations=3")
+    run = train(tmp_path, *STUDENT, f"teacher={teacher}", codes, clamping, position, "max_iterations=3")
     buffer, policy = buffer_of(run), Policy.load(teacher)
+    assert ("object" in buffer) == tells
     assert len(watched.steps) == 12 and len(buffer["label"]) == 8 * 4
     for i, step in list(enumerate(watched.steps))[-8:]:
         rows = slice(i % 8 * 4, i % 8 * 4 + 4)
         label = policy(step["states"], clamp=clamp).action
         assert torch.equal(buffer["label"][rows], label)
         assert torch.equal(buffer["obs"][rows], step["obs"])
-        assert torch.equal(buffer["object"][rows], step["states"][:, BLOCKS["object_pos"].slice])
+        if tells:
+            assert torch.equal(buffer["object"][rows], step["states"][:, BLOCKS["object_pos"].slice])
         assert torch.equal(step["action"], torch.where(step["by_teacher"][:, None], label, step["own"]))
     assert (buffer["label"].abs().max() > 1) == (not clamp)
 
