@@ -318,7 +318,7 @@ def buffer_of(run):
     "teacher, clamp, tells", [("base_box", True, True), ("hyper_stage2", True, True), ("hyper_stage2", False, False)]
 )
 def test_labels_are_what_the_teacher_itself_does_there(watched, tmp_path, teacher, clamp, tells):
-    """To the bit: a teacher of the base view and one of the full view, whose action is composed. Where the object is, is
+    """To the bit: a teacher of the base view and one of the full view, whose action is composed. Where the object is is
     kept for a student that learns to tell it."""
     position = f"train.params.network.cloud.objectPosition={tells}"
     codes = "objects.codes=shipped" if teacher == "hyper_stage2" else "objects.codes=null"
