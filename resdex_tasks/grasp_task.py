@@ -282,9 +282,10 @@ class GraspTask:
             "distances": distances,
             "reward_sums": {name: total.clone() for name, total in self.reward_sums.items()},
         }
+        ended = done.nonzero(as_tuple=True)[0]
         if self.failing_objects is not None:
-            self.failing_objects.note(self.sim.object_index[done], near[done])
-        self.reset_idx(done.nonzero(as_tuple=True)[0])
+            self.failing_objects.note(self.sim.object_index[ended], near[ended])
+        self.reset_idx(ended)
         self.obs = self.observe(self.groups)
         return self.obs, reward, done, extras
 

@@ -40,8 +40,9 @@ class FailingObjects:
             objects: (n,) int64, which object each was about.
             success: (n,) bool
         """
+        met = objects.unique()
         for count, more in ((self.episodes, torch.ones_like(success)), (self.failures, ~success)):
-            count[objects.unique()] *= MEMORY
+            count[met] *= MEMORY
             count.index_add_(0, objects, more.to(count.dtype))
 
     def draw(self, number: int, generator: torch.Generator) -> Tensor:
